@@ -1,0 +1,122 @@
+"""Runs the bundled workload through every framework that is installed, and scores the answers."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import entry_points
+from typing import Literal
+
+from tokenwise_core.demo.desk import Desk
+from tokenwise_core.demo.workload import Workload, load_workload, says
+from tokenwise_core.embeddings import default_embedder
+from tokenwise_core.errors import BadInput, MissingExtra
+from tokenwise_core.protocols import Clock, Embedder
+from tokenwise_core.usage.runtime import Runtime
+
+log = logging.getLogger("tokenwise.demo")
+
+Tier = Literal["cheap", "strong"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DemoAnswer:
+    """What one path (agent, chain, chat engine, query engine) answered to one turn."""
+
+    conversation: str
+    turn: str
+    text: str
+    framework: str
+    path: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DemoContext:
+    """What each framework's half of the demo is given.
+
+    *model* is a live model's name (`openai:gpt-5-mini`), None for the replayed one; *progress* is called with a path's
+    name, the turns done and the turns in all.
+    """
+
+    workload: Workload
+    embedder: Embedder
+    runtime: Runtime
+    model: str | None = None
+    tier: Tier = "strong"
+    clock: Clock = time.time
+    desk: Callable[[], Desk] = Desk
+    progress: Callable[[str, int, int], None] = field(default=lambda path, done, total: None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Score:
+    """Answers of one path: how many turns, how many of the answerable ones stated every expected fact."""
+
+    framework: str
+    path: str
+    turns: int
+    answerable: int
+    right: int
+
+
+Half = Callable[[DemoContext], Sequence[DemoAnswer]]
+
+
+def halves() -> dict[str, Half]:
+    """Return the frameworks' halves that can be loaded, by name (entry points of the group `tokenwise.demos`)."""
+    found: dict[str, Half] = {}
+    for point in sorted(entry_points(group="tokenwise.demos"), key=lambda p: p.name):
+        try:
+            found[point.name] = point.load()
+        except ImportError as error:
+            log.info("the demo leaves out %s: %s", point.name, error)
+    return found
+
+
+def run_demo(
+    runtime: Runtime,
+    *,
+    model: str | None = None,
+    tier: Tier = "strong",
+    only: Iterable[str] | None = None,
+    embedder: Embedder | None = None,
+    workload: Workload | None = None,
+    progress: Callable[[str, int, int], None] = lambda path, done, total: None,
+) -> list[DemoAnswer]:
+    """Run the workload through each framework that is installed (or those named in *only*)."""
+    wanted = set(only) if only is not None else None
+    found = {name: half for name, half in halves().items() if wanted is None or name in wanted}
+    missing = (wanted or set()) - set(found)
+    if missing:
+        raise MissingExtra(sorted(missing)[0], sorted(missing)[0])
+    if not found:
+        raise BadInput('no framework is installed: pip install "tokenwise[langchain,llamaindex]"')
+    context = DemoContext(
+        workload=workload or load_workload(),
+        embedder=embedder or default_embedder(),
+        runtime=runtime,
+        model=model,
+        tier=tier,
+        progress=progress,
+    )
+    return [answer for half in found.values() for answer in half(context)]
+
+
+def score(answers: Sequence[DemoAnswer], workload: Workload) -> list[Score]:
+    """Count, for each path, the answers that state every expected fact in one of its wordings."""
+    turns = {turn.id: turn for conversation in workload.conversations for turn in conversation.turns}
+    paths = sorted({(answer.framework, answer.path) for answer in answers})
+    scores = []
+    for framework, path in paths:
+        mine = [a for a in answers if (a.framework, a.path) == (framework, path)]
+        answerable = [a for a in mine if turns[a.turn].answerable]
+        right = sum(
+            all(any(says(a.text, wording) for wording in fact) for fact in turns[a.turn].facts)
+            for a in answerable
+        )
+        scores.append(
+            Score(framework=framework, path=path, turns=len(mine), answerable=len(answerable), right=right)
+        )
+    return scores

@@ -1,0 +1,55 @@
+"""One configuration, from arguments, the environment (`TOKENWISE_…`) and a TOML file (`TOKENWISE_CONFIG`)."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from platformdirs import user_data_path
+from pydantic import Field, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from tokenwise_core.errors import BadInput
+
+
+def default_store() -> str:
+    """Return the URL of the SQLite file under the user's data directory."""
+    return f"sqlite:///{user_data_path('tokenwise', appauthor=False) / 'usage.sqlite'}"
+
+
+class Settings(BaseSettings):
+    """What TokenWise reads from its surroundings; every field is `TOKENWISE_<NAME>` in the environment."""
+
+    model_config = SettingsConfigDict(env_prefix="TOKENWISE_", extra="ignore")
+
+    store: str = Field(default_factory=default_store, description="URL of the usage store")
+    prices: Path | None = Field(default=None, description="TOML file with prices of your own")
+    keep_text: bool = Field(default=False, description="store prompts and answers with each event")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        config = os.environ.get("TOKENWISE_CONFIG")
+        toml = (TomlConfigSettingsSource(settings_cls, Path(config)),) if config else ()
+        return (init_settings, env_settings, *toml)
+
+
+def load_settings(*, store: str | None = None) -> Settings:
+    """Return the settings in force; wrong values raise `BadInput` naming them."""
+    try:
+        return Settings(store=store) if store else Settings()
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"])
+        raise BadInput(f"setting {name}: {first['msg']}") from error

@@ -1,0 +1,78 @@
+"""What all handlers of one process share: a store, its recorder and its accountant, one set for each store URL."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from dataclasses import dataclass
+
+from tokenwise_core.errors import StoreError
+from tokenwise_core.settings import Settings
+from tokenwise_core.tokens import Calibration
+from tokenwise_core.usage.accountant import Accountant
+from tokenwise_core.usage.pricing import PriceBook
+from tokenwise_core.usage.recorder import Recorder
+from tokenwise_core.usage.store import MemoryStore, Store, open_store
+
+log = logging.getLogger("tokenwise.store")
+
+CALIBRATION_KEY = "calibration"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Runtime:
+    """A recorder and the accountant whose events it writes."""
+
+    recorder: Recorder
+    accountant: Accountant
+
+
+_shared: dict[tuple[int, str], Runtime] = {}
+_lock = threading.Lock()
+
+
+def shared_runtime(store: str | None = None) -> Runtime:
+    """Return this process's runtime of the store at URL *store* (default: `TOKENWISE_STORE`).
+
+    A store that cannot be opened is logged once and replaced by one in memory: the application goes on.
+    """
+    settings = Settings()
+    url = store or settings.store
+    key = (os.getpid(), url)  # a forked child opens its own
+    with _lock:
+        if key not in _shared:
+            _shared[key] = make_runtime(_open_or_memory(url), settings)
+        return _shared[key]
+
+
+def make_runtime(store: Store, settings: Settings | None = None, *, prices: PriceBook | None = None) -> Runtime:
+    """Return a runtime of its own over *store*; calibration is read from it and written back as it is learnt."""
+    settings = settings or Settings()
+    prices = prices or PriceBook(overrides=settings.prices)
+    accountant = Accountant(prices=prices, calibration=_calibration(store), keep_text=settings.keep_text)
+    recorder = Recorder(store)
+    recorder.on_flush(lambda: _save(store, accountant.calibration))
+    return Runtime(recorder=recorder, accountant=accountant)
+
+
+def _open_or_memory(url: str) -> Store:
+    try:
+        return open_store(url)
+    except (StoreError, ImportError, OSError) as error:
+        log.warning("the usage store cannot be opened (%s); this process keeps its events in memory", error)
+        return MemoryStore()
+
+
+def _calibration(store: Store) -> Calibration:
+    try:
+        state = store.get_state(CALIBRATION_KEY)
+        return Calibration.from_dict(state) if state else Calibration()
+    except Exception as error:  # noqa: BLE001  fail-open: a bad state is a cold start
+        log.warning("the calibration state cannot be read (%s); starting anew", type(error).__name__)
+        return Calibration()
+
+
+def _save(store: Store, calibration: Calibration) -> None:
+    if calibration.changed():
+        store.set_state(CALIBRATION_KEY, calibration.to_dict())

@@ -1,0 +1,100 @@
+"""Who called whom: a bounded tree of runs, and what was learnt in each (retrieved texts, template variables).
+
+Neither framework gives an event its root: LangChain has `parent_run_id` only, LlamaIndex parents on spans only, and
+some runs arrive as orphans. Everything here is O(depth) and never fails on an id it does not know.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Hashable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from tokenwise_core.scoping import Scope, current_scope
+from tokenwise_core.usage.call import Known
+
+MAX_RUNS = 20_000  # runs may never end (an abandoned generator): the oldest are forgotten
+MAX_TEXTS = 256  # retrieved texts remembered per trace
+MAX_DEPTH = 200  # a longer chain of parents is a cycle
+
+
+@dataclass(slots=True)
+class _Run:
+    parent: Hashable | None
+    scope: Scope
+    known: tuple[Known, ...] = ()
+    texts: list[str] = field(default_factory=list)
+
+
+class Traces:
+    """The runs that are open now, by the framework's own ids."""
+
+    def __init__(self, *, max_runs: int = MAX_RUNS) -> None:
+        self._runs: OrderedDict[Hashable, _Run] = OrderedDict()
+        self._max_runs = max_runs
+        self._lock = threading.Lock()
+
+    def enter(self, run: Hashable, parent: Hashable | None = None) -> None:
+        """Remember that *run* began under *parent*, in the scope in force here."""
+        entry = _Run(parent, current_scope())
+        with self._lock:
+            self._runs[run] = entry
+            if len(self._runs) > self._max_runs:
+                self._runs.popitem(last=False)
+
+    def leave(self, run: Hashable) -> None:
+        """Forget *run*, and with it what was learnt there."""
+        with self._lock:
+            self._runs.pop(run, None)
+
+    def root(self, run: Hashable) -> Hashable:
+        """Return the outermost run above *run* that is known, *run* itself if none is."""
+        return list(self._upwards(run))[-1]
+
+    def ancestors(self, run: Hashable) -> tuple[Hashable, ...]:
+        """Return the runs above *run*, nearest first."""
+        return tuple(self._upwards(run))[1:]
+
+    def scope(self, run: Hashable) -> Scope:
+        """Return the scope of *run*: its own, completed by those it was called from (other threads included)."""
+        found = current_scope()
+        for above in self._upwards(run):
+            entry = self._runs.get(above)
+            if entry is not None:
+                found = found.filled_from(entry.scope)
+        return found
+
+    def learn(self, run: Hashable | None, known: Sequence[Known]) -> None:
+        """Note template variables of a prompt that was built directly under *run*."""
+        entry = self._runs.get(run)
+        if entry is not None:
+            entry.known = tuple(known)
+
+    def known(self, run: Hashable) -> tuple[Known, ...]:
+        """Return the template variables noted nearest above *run*."""
+        for above in self._upwards(run):
+            entry = self._runs.get(above)
+            if entry is not None and entry.known:
+                return entry.known
+        return ()
+
+    def retrieved(self, run: Hashable, texts: Sequence[str]) -> None:
+        """Note texts that a retriever returned anywhere in the trace of *run*."""
+        entry = self._runs.get(self.root(run))
+        if entry is not None:
+            with self._lock:
+                entry.texts = list(dict.fromkeys([*entry.texts, *texts]))[-MAX_TEXTS:]
+
+    def texts(self, run: Hashable) -> tuple[str, ...]:
+        """Return the texts retrieved so far in the trace of *run*."""
+        entry = self._runs.get(self.root(run))
+        return tuple(entry.texts) if entry is not None else ()
+
+    def _upwards(self, run: Hashable) -> Iterator[Hashable]:
+        for _ in range(MAX_DEPTH):
+            yield run
+            entry = self._runs.get(run)
+            if entry is None or entry.parent is None:
+                return
+            run = entry.parent
