@@ -11,6 +11,7 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 
 from tokenwise_core.protocols import Clock
 from tokenwise_core.scoping import Scope
@@ -18,7 +19,7 @@ from tokenwise_core.switch import enabled
 from tokenwise_core.usage.accountant import Accountant, Call
 from tokenwise_core.usage.call import Answered, CallDetails, Known
 from tokenwise_core.usage.components import Breakdown
-from tokenwise_core.usage.events import Status, UsageEvent
+from tokenwise_core.usage.events import NANO, Status, UsageEvent
 from tokenwise_core.usage.recorder import Recorder
 from tokenwise_core.usage.savings import Saving
 from tokenwise_core.usage.traces import Traces
@@ -72,6 +73,8 @@ class Meter:
         self._remembered: OrderedDict[str | None, deque[str]] = OrderedDict()
         self._events: deque[UsageEvent] = deque(maxlen=MAX_EVENTS)
         self._total = Breakdown()
+        self._finished = 0
+        self._nano: int | None = None
 
     def start(
         self,
@@ -181,11 +184,22 @@ class Meter:
         self.recorder.flush()
         return tuple(self._events)
 
+    def cost(self) -> Decimal | None:
+        """Return what all calls with a known price cost in US dollars; None where none has one."""
+        self.recorder.flush()
+        return None if self._nano is None else Decimal(self._nano) / NANO
+
+    @property
+    def finished(self) -> int:
+        """How many calls have been finished so far, also those too old for `events()`."""
+        return self._finished
+
     def reset(self) -> None:
         """Forget what has been finished so far; the store keeps it."""
         self.recorder.flush()
         self._events.clear()
         self._total = Breakdown()
+        self._finished, self._nano = 0, None
 
     def _book(self, call: Call) -> UsageEvent | None:
         """Make the event; runs in the recorder's thread."""
@@ -193,6 +207,9 @@ class Meter:
         if event is None:
             return None
         self._events.append(event)
+        self._finished += 1
+        if event.cost is not None:
+            self._nano = (self._nano or 0) + event.cost.nano
         if event.operation != "embedding":
             self._total = self._total + event.breakdown
         if self._log_calls:

@@ -1,0 +1,116 @@
+"""What a handler can tell about the calls it has seen, without a query: shared by both frameworks' handlers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING, overload
+
+from tokenwise_core.errors import BadInput
+from tokenwise_core.usage.components import Breakdown
+from tokenwise_core.usage.events import UsageEvent
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from tokenwise_core.usage.meter import Meter
+    from tokenwise_core.usage.store.totals import SavingTotals
+
+EMBEDDING = "embedding"  # the operation of calls that are counted apart
+
+_KEYS: Mapping[str, Callable[[UsageEvent], str | None]] = {
+    "application": lambda event: event.scope.application,
+    "agent": lambda event: event.scope.agent,
+    "model": lambda event: event.model,
+    "session": lambda event: event.scope.session,
+    "user": lambda event: event.scope.user,
+    "task": lambda event: event.scope.task,
+    "node": lambda event: event.node,
+    "run_name": lambda event: event.run_name,
+    "trace": lambda event: event.scope.trace,
+    "variant": lambda event: event.scope.variant,
+    "provider": lambda event: event.provider,
+    "status": lambda event: str(event.status),
+    "day": lambda event: datetime.fromtimestamp(event.ts, UTC).date().isoformat(),
+}
+
+
+class Reporting:
+    """Reads `self.meter`. Every method that reports first waits for the calls that are still being counted.
+
+    Groups, money of components, savings and the report are over the newest 10,000 calls (`MAX_EVENTS`); the sums of
+    `breakdown()` and `cost()` are over all, and the store has every call.
+    """
+
+    if TYPE_CHECKING:  # no annotation at run time: pydantic would make a field of it
+        meter: Meter
+
+    @overload
+    def breakdown(self) -> Breakdown: ...
+    @overload
+    def breakdown(self, by: str) -> dict[str | None, Breakdown]: ...
+    def breakdown(self, by: str | None = None) -> Breakdown | dict[str | None, Breakdown]:
+        """Return where the tokens went: in all, or for each agent, model, session, node, user, task, day (UTC), ….
+
+        The key None holds the calls that have no such name. Embeddings are not in it: `events()` has them.
+        """
+        if by is None:
+            return self.meter.breakdown()
+        if by not in _KEYS:
+            raise BadInput(f"cannot group by {by!r}: choose from {', '.join(_KEYS)}")
+        key, groups = _KEYS[by], dict[str | None, Breakdown]()
+        for event in self.events():
+            if event.operation != EMBEDDING:
+                name = key(event)
+                groups[name] = groups.get(name, Breakdown()) + event.breakdown
+        return groups
+
+    def events(self) -> tuple[UsageEvent, ...]:
+        """Return the newest finished calls, oldest first; embeddings among them."""
+        return self.meter.events()
+
+    def cost(self) -> Decimal | None:
+        """Return what the calls with a known price cost in US dollars, embeddings included; None if none has one.
+
+        `report()` says how many calls had no price.
+        """
+        return self.meter.cost()
+
+    def savings(self) -> dict[str, SavingTotals]:
+        """Return what each lever saved: against what, at what overhead, and the measured quality (None: not measured)."""
+        from tokenwise_core.analytics.live_report import saved_by_lever
+
+        return saved_by_lever(self.events())
+
+    def report(self) -> str:
+        """Return a plain-text report: components, cost, models, latency, savings."""
+        from tokenwise_core.analytics.live_report import text_report
+
+        return text_report(self.events(), self.meter.finished)
+
+    def flush(self) -> None:
+        """Wait until every finished call is counted and stored."""
+        self.meter.recorder.flush()
+
+    async def aflush(self) -> None:
+        """Wait as `flush()` does, without holding up the event loop."""
+        await asyncio.to_thread(self.meter.recorder.flush)
+
+    def reset(self) -> None:
+        """Forget the calls seen so far; the store keeps them."""
+        self.meter.reset()
+
+    def __str__(self) -> str:
+        return self.report()
+
+    def __rich__(self) -> RenderableType:
+        from tokenwise_core.analytics.live_report import rich_report
+
+        return rich_report(self.events(), self.meter.finished)
+
+    def _repr_html_(self) -> str:
+        from tokenwise_core.analytics.live_report import html_table
+
+        return html_table(self.events())
