@@ -10,7 +10,7 @@ from importlib.metadata import entry_points
 from typing import Literal
 
 from tokenwise_core.demo.desk import Desk
-from tokenwise_core.demo.workload import Workload, load_workload, says
+from tokenwise_core.demo.workload import Workload, load_workload
 from tokenwise_core.embeddings import default_embedder
 from tokenwise_core.errors import BadInput, MissingExtra
 from tokenwise_core.protocols import Clock, Embedder
@@ -112,10 +112,7 @@ def score(answers: Sequence[DemoAnswer], workload: Workload) -> list[Score]:
     for framework, path in paths:
         mine = [a for a in answers if (a.framework, a.path) == (framework, path)]
         answerable = [a for a in mine if turns[a.turn].answerable]
-        right = sum(
-            all(any(says(a.text, wording) for wording in fact) for fact in turns[a.turn].facts)
-            for a in answerable
-        )
+        right = sum(turns[a.turn].is_said_by(a.text) for a in answerable)
         scores.append(
             Score(framework=framework, path=path, turns=len(mine), answerable=len(answerable), right=right)
         )

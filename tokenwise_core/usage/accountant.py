@@ -179,7 +179,7 @@ class Accountant:
     def _embedding(self, event: UsageEvent, details: CallDetails, answered: Answered) -> UsageEvent:
         """Embeddings are counted apart: input only, one component, no prefix."""
         counter = self.counter(details.model, details.provider)
-        counted = sum(counter.text(message.text).tokens for message in details.prompt.messages)
+        counted = sum(counter.text(message.text) for message in details.prompt.messages)
         usage = answered.usage
         if usage is None or usage.input_tokens is None:
             usage = Usage(

@@ -56,7 +56,7 @@ def _message_parts(
     if len(spans) == 1:
         yield Part(component=spans[0].component, tokens=counted.text, message=number)
     elif spans:
-        sizes = shares(counted.text, [counter.text(message.text[s.start : s.end]).tokens for s in spans])
+        sizes = shares(counted.text, [counter.text(message.text[s.start : s.end]) for s in spans])
         for span, size in zip(spans, sizes, strict=True):
             yield Part(component=span.component, tokens=size, message=number)
     yield Part(component=whole, tokens=counted.tool_calls + counted.name + counted.reasoning, message=number)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from tokenwise_core.errors import StoreError
@@ -52,7 +53,7 @@ def make_runtime(store: Store, settings: Settings | None = None, *, prices: Pric
     prices = prices or PriceBook(overrides=settings.prices)
     accountant = Accountant(prices=prices, calibration=_calibration(store), keep_text=settings.keep_text)
     recorder = Recorder(store)
-    recorder.on_flush(lambda: _save(store, accountant.calibration))
+    recorder.after_write(_saver(store, accountant.calibration))
     return Runtime(recorder=recorder, accountant=accountant)
 
 
@@ -73,6 +74,15 @@ def _calibration(store: Store) -> Calibration:
         return Calibration()
 
 
-def _save(store: Store, calibration: Calibration) -> None:
-    if calibration.changed():
-        store.set_state(CALIBRATION_KEY, calibration.to_dict())
+def _saver(store: Store, calibration: Calibration) -> Callable[[], None]:
+    """Return what writes the calibration to *store* where it has changed since the last time."""
+    saved = calibration.to_dict()
+
+    def save() -> None:
+        nonlocal saved
+        state = calibration.to_dict()
+        if state != saved:
+            store.set_state(CALIBRATION_KEY, state)
+            saved = state
+
+    return save
