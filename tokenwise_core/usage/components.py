@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 
 class CountSource(StrEnum):
@@ -42,9 +46,16 @@ class Component(StrEnum):
     def is_output(self) -> bool:
         return self in OUTPUTS
 
+    @property
+    def label(self) -> str:
+        """The name as people read it: "system prompt"."""
+        return self.value.replace("_", " ")
+
 
 OUTPUTS = (Component.RESPONSE, Component.TOOL_CALLS, Component.REASONING)
 INPUTS = tuple(component for component in Component if component not in OUTPUTS)
+COLUMNS = ("component", "tokens", "share", "cached")
+"""What the renderings of a breakdown show."""
 _WORST = {source: rank for rank, source in enumerate(CountSource)}
 
 
@@ -115,6 +126,59 @@ class Breakdown:
             split=worst_source((self.split, other.split)),
         )
 
+    def cells(self) -> list[tuple[str, str, str, str]]:
+        """Return the rows that every rendering shows: name, tokens, share, cached. `≈` marks what is estimated."""
+        parts, whole = _mark(self.split), _mark(self.source)
+        shares = self.percentages()
+        rows = [
+            (component.label, f"{parts}{n:,}", f"{shares.get(component, 0):.1f} %", _count(self.cached.get(component)))
+            for component in Component
+            if (n := self.tokens.get(component))
+        ]
+        total = self.total_tokens
+        for name, n, cached in (
+            ("input", self.input_tokens, self.cached_tokens),
+            ("output", self.output_tokens, None),
+            ("total", total, None),
+        ):
+            rows.append((name, f"{whole}{n:,}", f"{100 * n / total:.1f} %" if total else "", _count(cached)))
+        return rows
+
+    def __str__(self) -> str:
+        """Return a plain-text table."""
+        rows = [COLUMNS, *self.cells()]
+        first, *others = (max(map(len, column)) for column in zip(*rows, strict=True))
+        lines = []
+        for name, *cells in rows:
+            right = (cell.rjust(width) for cell, width in zip(cells, others, strict=True))
+            lines.append("  ".join([name.ljust(first), *right]).rstrip())
+        return "\n".join([*lines, self._known_how()])
+
+    def __rich__(self) -> Table:
+        from rich.table import Table
+
+        table = Table(caption=self._known_how(), caption_justify="left")
+        table.add_column(COLUMNS[0])
+        for name in COLUMNS[1:]:
+            table.add_column(name, justify="right")
+        *parts, inputs, outputs, total = self.cells()
+        for row in parts:
+            table.add_row(*row)
+        table.add_section()
+        for row in (inputs, outputs, total):
+            table.add_row(*row, style="bold")
+        return table
+
+    def _repr_html_(self) -> str:
+        head = "".join(f"<th>{name}</th>" for name in COLUMNS)
+        body = "".join(f"<tr>{_html_cells(row)}</tr>" for row in self.cells())
+        caption = escape(self._known_how())
+        return f"<table><caption>{caption}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+    def _known_how(self) -> str:
+        calls = "1 call" if self.calls == 1 else f"{self.calls:,} calls"
+        return f"{calls}; totals {self.source}, parts {self.split}"
+
     def to_dict(self) -> dict[str, Any]:
         return {
             "tokens": {str(c): n for c, n in self.tokens.items()},
@@ -133,6 +197,24 @@ class Breakdown:
             source=CountSource(data.get("source", "reported")),
             split=CountSource(data.get("split", "exact")),
         )
+
+
+def is_estimate(source: CountSource) -> bool:
+    """Say whether a count of this source must be marked as an estimate."""
+    return source in (CountSource.CALIBRATED, CountSource.ESTIMATED)
+
+
+def _mark(source: CountSource) -> str:
+    return "≈" if is_estimate(source) else ""
+
+
+def _html_cells(row: tuple[str, ...]) -> str:
+    name, *numbers = map(escape, row)
+    return f"<td>{name}</td>" + "".join(f'<td style="text-align:right">{number}</td>' for number in numbers)
+
+
+def _count(n: int | None) -> str:
+    return f"{n:,}" if n else ""
 
 
 def _merged(left: Mapping[Component, int], right: Mapping[Component, int], sign: int) -> dict[Component, int]:
