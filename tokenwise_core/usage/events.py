@@ -27,8 +27,13 @@ class Usage:
     """What a provider reported, in exclusive buckets of tokens; None where it did not say.
 
     Law: the input buckets sum to *input_tokens*, the output buckets to *output_tokens*, whenever those are known.
+    *cache_write_5m* holds the writes of the provider's shortest life, also where that is not five minutes (OpenAI).
+
     *side_input* and *side_output* are billed beside the prompt count (Google's tool-use prompts, the iterations of
-    Anthropic's compaction) and stand outside both sums.
+    Anthropic's compaction, xAI's reasoning) and stand outside both sums. *side_buckets* splits them: model ("" = the
+    call's own; an advisor's iterations name another) to bucket to tokens. *web_searches* is the part of
+    *server_tool_calls* that providers charge for by the piece. *unknown* holds the counts that no rule read, and
+    under `clipped.<bucket>` what a report claimed beyond its own total.
     """
 
     input_tokens: int | None = None
@@ -49,7 +54,9 @@ class Usage:
 
     side_input: int | None = None
     side_output: int | None = None
+    side_buckets: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     server_tool_calls: int | None = None
+    web_searches: int | None = None
     service_tier: str | None = None
     reported_cost_usd: Decimal | None = None
     source: CountSource = CountSource.REPORTED
