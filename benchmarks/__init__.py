@@ -1,0 +1,1 @@
+"""Every figure that we claim, measured beside its peers: `python -m benchmarks AREA …`."""
