@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from tokenwise_core.messages import Message, OutputSchema, Prompt, ToolDefinition
@@ -46,33 +46,41 @@ class OpenAIRendering:
         """Count *prompt* by part; *source* is what the tokeniser itself is good for."""
         names = _call_names(prompt.messages)
         tools = self._tool_counts(prompt.tools) if prompt.tools else ()
-        host = _host(prompt.messages) if tools else -1
+        host = _host(prompt.messages) if tools and self._rules.reply==3 else -1
         messages = tuple(
-            self._message(message, names, hosts_tools=position == host) for position, message in enumerate(prompt.messages)
+            self._message(message, names, hosts_tools=position == host, api=prompt.api) for position, message in enumerate(prompt.messages)
         )
         return PromptCount(
             messages=messages,
             tools=tools,
-            tools_overhead=self._tools_overhead(host) if tools else 0,
+            tools_overhead=self._tools_overhead(host, described=bool(prompt.tools[0].description)) -(81 if prompt.api=="responses" and self._rules.reply==2 else 0) if tools else 0,
             schema=self._schema(prompt.output_schema) if prompt.output_schema else 0,
             overhead=self._rules.reply,
             source=source,
         )
 
-    def _message(self, message: Message, names: Mapping[str, str], *, hosts_tools: bool) -> MessageCount:
+    def _message(self, message: Message, names: Mapping[str, str], *, hosts_tools: bool, api="chat") -> MessageCount:
         count = self._count
         text = message.text + "\n\n" if hosts_tools else message.text
         name = 0
         if message.role == "tool":
-            name = count(names.get(message.tool_call_id or "", message.name or ""))
+            name = count(names.get(message.tool_call_id or "", message.name or "")) + 2
         elif message.name:
             name = count(message.name) + 1
-        calls = sum(count(call.name) + count(call.arguments) + self._rules.call for call in message.tool_calls)
-        return MessageCount(text=count(text), tool_calls=calls, name=name, overhead=3 + count(message.role))
+        extra=0
+        if self._rules.reply==2:
+            if api=="responses":
+                extra=4*len(message.tool_calls)
+                if message.role=="assistant" and not message.tool_calls: extra=2
+            else: extra=6*len(message.tool_calls)
+        c = compact if api=="chat" else (lambda x:x)
+        calls = sum(count(" to=functions." + call.name) + count(c(call.arguments)) for call in message.tool_calls)
+        return MessageCount(text=count(text), tool_calls=calls, name=name, overhead=3 + count(message.role)+extra)
 
-    def _tools_overhead(self, host: int) -> int:
+    def _tools_overhead(self, host: int, *, described: bool) -> int:
         own_message = 0 if host >= 0 else 4
-        return self._count(_TOOLS_HEAD) + self._count(_TOOLS_TAIL) + own_message + self._rules.tools_constant
+        head = _TOOLS_HEAD + ("//" if described else "")
+        return self._count(head) + self._count(_TOOLS_TAIL) + own_message + self._rules.tools_constant
 
     def _tool_counts(self, tools: tuple[ToolDefinition, ...]) -> tuple[int, ...]:
         key = tuple(map(id, tools))
@@ -82,13 +90,28 @@ class OpenAIRendering:
             self._tools.put(key, known)
         return known[1]
 
-    def _pieces(self, tools: Iterable[ToolDefinition]) -> Iterable[int]:
-        for tool in tools:
-            yield self._count(function_text(tool.name, tool.description, tool.parameters) + "\n\n")
+    def _pieces(self, tools: Sequence[ToolDefinition]) -> Iterator[int]:
+        """Yield each tool's tokens, cut where the tokeniser cuts too, so that they add up to those of the whole text.
+
+        The marks `//` before a description merge with what stands before them, hence belong to the piece before.
+        """
+        count = self._count
+        for tool, following in zip(tools, [*tools[1:], None], strict=True):
+            text = function_text(tool.name, tool.description, tool.parameters)
+            text = text.removeprefix("//") + "\n\n" + ("//" if following and following.description else "")
+            yield count(text)
 
     def _schema(self, schema: OutputSchema) -> int:
         head = f"\n\n# Response Formats\n\n## {schema.name}\n\n" + (f"// {schema.description}\n" if schema.description else "")
         return self._count(head) + self._count(json.dumps(schema.schema, separators=(",", ":"))) - 10
+
+
+def compact(arguments: str) -> str:
+    """Return JSON without spaces, as arguments are shown to the model again; anything else as it is."""
+    try:
+        return json.dumps(json.loads(arguments), separators=(",", ":"), ensure_ascii=False)
+    except ValueError:
+        return arguments
 
 
 def _host(messages: Iterable[Message]) -> int:

@@ -30,6 +30,14 @@ def function_text(name: str, description: str, parameters: Schema) -> str:
     return f"{head}type {name} = (_: {{ {_Writer(parameters).properties(parameters, 0)}}}) => any;"
 
 
+def _default(schema: Schema) -> str:
+    """Return the comment that names a default."""
+    if schema.get("default") is None:
+        return ""
+    default = schema["default"]
+    return f" // default: {default if isinstance(default, str) else json.dumps(default)}"
+
+
 class _Writer:
     """Walks one tool's schema; references are resolved against its root."""
 
@@ -48,7 +56,7 @@ class _Writer:
             schema = schema if isinstance(schema, Mapping) else {}
             mark = "" if name in required else "?"
             comma = "" if position == last else ","
-            yield [*self._comments(schema, level), f"{name}{mark}: {self.type(schema, level)}{comma}"]
+            yield [*self._comments(schema, level), f"{name}{mark}: {self.type(schema, level)}{comma}{_default(schema)}"]
 
     def _comments(self, schema: Schema, level: int) -> Iterator[str]:
         if level >= 2:
