@@ -1,2 +1,95 @@
-"""x"""
+"""TokenWise: where every token goes, and what was saved. This package knows no framework.
+
+The names below are loaded when they are first used: importing this costs no model, no framework and no database.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from tokenwise_core.errors import BadInput, MissingExtra, StoreError, StoreTooNew, TokenwiseError
+    from tokenwise_core.messages import Answer, Message, OutputSchema, Prompt, ToolCall, ToolDefinition
+    from tokenwise_core.scoping import Scope, carry_scope, current_scope, scope
+    from tokenwise_core.settings import Settings
+    from tokenwise_core.switch import disable, enable, enabled
+    from tokenwise_core.tokens import TokenCounter, analyze_tokenization
+    from tokenwise_core.usage.components import Breakdown, Component, CountSource
+    from tokenwise_core.usage.events import Cost, Status, Usage, UsageEvent
+    from tokenwise_core.usage.normalize import normalize_usage
+    from tokenwise_core.usage.pricing import PriceBook
+    from tokenwise_core.usage.recorder import Recorder
+    from tokenwise_core.usage.savings import Ledger, Saving, Spend
+    from tokenwise_core.usage.store import Store, open_store
+
+_HOMES = {
+    "errors": ("BadInput", "MissingExtra", "StoreError", "StoreTooNew", "TokenwiseError"),
+    "messages": ("Answer", "Message", "OutputSchema", "Prompt", "ToolCall", "ToolDefinition"),
+    "scoping": ("Scope", "carry_scope", "current_scope", "scope"),
+    "settings": ("Settings",),
+    "switch": ("disable", "enable", "enabled"),
+    "tokens": ("TokenCounter", "analyze_tokenization"),
+    "usage.components": ("Breakdown", "Component", "CountSource"),
+    "usage.events": ("Cost", "Status", "Usage", "UsageEvent"),
+    "usage.normalize": ("normalize_usage",),
+    "usage.pricing": ("PriceBook",),
+    "usage.recorder": ("Recorder",),
+    "usage.savings": ("Ledger", "Saving", "Spend"),
+    "usage.store": ("Store", "open_store"),
+}
+_MODULE_OF = {name: module for module, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "Answer",
+    "BadInput",
+    "Breakdown",
+    "Component",
+    "Cost",
+    "CountSource",
+    "Ledger",
+    "Message",
+    "MissingExtra",
+    "OutputSchema",
+    "PriceBook",
+    "Prompt",
+    "Recorder",
+    "Saving",
+    "Scope",
+    "Settings",
+    "Spend",
+    "Status",
+    "Store",
+    "StoreError",
+    "StoreTooNew",
+    "TokenCounter",
+    "TokenwiseError",
+    "ToolCall",
+    "ToolDefinition",
+    "Usage",
+    "UsageEvent",
+    "__version__",
+    "analyze_tokenization",
+    "carry_scope",
+    "current_scope",
+    "disable",
+    "enable",
+    "enabled",
+    "normalize_usage",
+    "open_store",
+    "scope",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
