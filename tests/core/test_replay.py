@@ -1,15 +1,12 @@
 """The replayed model can only answer from what it really received."""
 
-import copy
 import json
-import pickle
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from tokenwise_core.demo.workload.values import Conversation, Evidence, RecordedCall, Turn
-from tokenwise_core.messages import Answer, Message, OutputSchema, Prompt, ToolCall, ToolDefinition
-from tokenwise_core.testing import SUMMARY_PREFIX, UNKNOWN, FakeClock, Replay, ReplayAnswer
+from tokenwise_core.messages import Message, OutputSchema, Prompt, ToolCall, ToolDefinition
+from tokenwise_core.testing import SUMMARY_PREFIX, UNKNOWN, Replay, ReplayAnswer
 from tokenwise_core.testing.structured import is_valid
 from tokenwise_core.tokens import TokenCounter
 
@@ -286,8 +283,8 @@ ANSWER_SCHEMA = {
         "source": {"$ref": "#/$defs/Source"},
     },
     "required": ["confidence", "kind", "note", "answer", "source"],
-    "$defs": {"Source": {"type": "object", "properties": {"ids": {"type": "array", "items": {"type": "string"}}}, "required": ["ids"]}},
-}  # fmt: skip
+    "$defs": {"Source": {"type": "object", "properties": {"ids": {"type": "array"}}, "required": ["ids"]}},
+}
 
 
 def test_a_demanded_schema_is_filled_with_the_answer() -> None:
@@ -305,9 +302,8 @@ def test_a_schema_without_room_for_the_answer_gets_plain_text() -> None:
 def test_a_recorded_answer_in_json_is_given_as_recorded() -> None:
     turn = Turn(id="j", user="How many are left?", kind="document", right='{"n": 4}', wrong="w", dont_know="d")
     schema = OutputSchema(schema={"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]})
-    assert json.loads(
-        ask(Replay((turn,), tier="strong", counter=word_counter()), user(turn.user), output_schema=schema).answer.text
-    ) == {"n": 4}
+    answered = ask(Replay((turn,), tier="strong", counter=word_counter()), user(turn.user), output_schema=schema)
+    assert json.loads(answered.answer.text) == {"n": 4}
 
 
 @pytest.mark.parametrize("choice", ["required", "any", "Reply", {"type": "tool", "name": "Reply"}, True])
@@ -338,10 +334,14 @@ AI: You are welcome."""
     [
         (user(f"Progressively summarize the lines of conversation provided.\n\n{TALK}\n\nNew summary:"),),
         (system("Write a concise summary about the contents of this conversation."), user(TALK)),
-        (user("Hi, I am Ana."), user("My order 4711 over 120.50 EUR was sent."), user("Please summarise our conversation.")),
-        (user(f"Extract the most relevant context.\n<messages>\n<message type=\"human\">{TALK}</message></messages>"),),
+        (
+            user("I am Ana."),
+            user("My order 4711 over 120.50 EUR was sent."),
+            user("Please summarise our conversation."),
+        ),
+        (user(f'Extract the most relevant context.\n<messages>\n<message type="human">{TALK}</message></messages>'),),
     ],
-)  # fmt: skip
+)
 def test_a_summary_is_extractive_and_says_so(messages: tuple[Message, ...]) -> None:
     text = ask(strong(), *messages).answer.text
     assert text.startswith(SUMMARY_PREFIX)
@@ -366,115 +366,27 @@ def test_a_question_in_a_page_that_speaks_of_summaries_is_a_question() -> None:
     assert ask(strong(), user(f"Context: {page}\nQuery: {WARRANTY.user}\nAnswer:")).answer.text == WARRANTY.right
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "Given a conversation, rewrite the message to be a standalone question.\n\n<Chat History>\nuser: Hi\n\n"
-        "<Follow Up Message>\nIs delivery free?\n\n<Standalone question>\n",
-        "Rephrase the follow up question to be a standalone question.\n  Chat History:\n  user: Hi\n"
-        "  Follow Up Input: Is delivery free?\n  Standalone question:",
-    ],
+LLAMAINDEX_CONDENSE = (
+    "Given a conversation (between Human and Assistant) and a follow up message from Human, rewrite the message to be "
+    "a standalone question.\n\n<Chat History>\nuser: Hi\n\n<Follow Up Message>\n{question}\n\n<Standalone question>\n"
 )
-def test_a_question_to_be_rewritten_comes_back_unchanged(text: str) -> None:
-    assert ask(strong(), user(text)).answer.text == "Is delivery free?"
+LLAMAINDEX_CONDENSE_PLUS_CONTEXT = (
+    "Given the following conversation, rephrase the follow up question to be a standalone question.\n"
+    "  Chat History:\n  user: Hi\n  Follow Up Input: {question}\n  Standalone question:"
+)
 
 
-# Usage
+@pytest.mark.parametrize("template", [LLAMAINDEX_CONDENSE, LLAMAINDEX_CONDENSE_PLUS_CONTEXT])
+def test_a_question_to_be_rewritten_comes_back_unchanged(template: str) -> None:
+    assert ask(strong(), user(template.format(question=WORDED.user))).answer.text == WORDED.user
 
 
-def test_usage_is_counted_from_the_prompt_received() -> None:
-    counter = word_counter()
-    prompt = Prompt(messages=(system(PAGE), user(WARRANTY.user)), tools=TOOLS)
-    usage = Replay(TURNS, tier="cheap", counter=counter).answer(prompt).usage
-    assert usage["prompt_tokens"] == counter.count(prompt).total
-    assert usage["completion_tokens"] == counter.answer(Answer(text=WARRANTY.right)).total
-    assert usage["total_tokens"] == usage["prompt_tokens"] + usage["completion_tokens"]
-    assert usage["completion_tokens_details"]["reasoning_tokens"] == 0
+def test_a_question_is_rewritten_where_the_system_prompt_asks_for_it() -> None:
+    told = system("Given a chat history and the latest user question, formulate a standalone question.")
+    assert ask(strong(), told, user(WORDED.user)).answer.text == WORDED.user
 
 
-def test_the_strong_model_reports_reasoning_inside_its_output() -> None:
-    usage = ask(strong(), system(PAGE), user(WARRANTY.user)).usage
-    reasoning = usage["completion_tokens_details"]["reasoning_tokens"]
-    assert 64 <= reasoning <= 512
-    assert usage["completion_tokens"] == reasoning + words(WARRANTY.right)
-    assert usage == ask(strong(), system(PAGE), user(WARRANTY.user)).usage
-
-
-LONG = " ".join(f"w{i}" for i in range(1500))
-
-
-def cached(answered: ReplayAnswer) -> int:
-    return int(answered.usage["prompt_tokens_details"]["cached_tokens"])
-
-
-def test_a_repeated_long_prefix_is_cached_for_five_minutes() -> None:
-    clock = FakeClock()
-    replay = strong(clock=clock)
-    assert cached(ask(replay, system(LONG), user(HARD.user))) == 0
-    clock.advance(299)
-    assert cached(ask(replay, system(LONG), user(WORDED.user))) == 1408  # 1,500 in steps of 128
-    clock.advance(299)
-    assert cached(ask(replay, system(LONG), user(HARD.user))) == 1408  # each use renews its life
-    clock.advance(300)
-    assert cached(ask(replay, system(LONG), user(HARD.user))) == 0
-
-
-def test_a_prefix_below_1024_tokens_is_not_cached() -> None:
-    replay = strong(clock=FakeClock())
-    for _ in range(2):
-        assert cached(ask(replay, system(" ".join(LONG.split()[:1000])), user(HARD.user))) == 0
-
-
-def test_the_cache_ends_where_the_prompt_departs() -> None:
-    replay = strong(clock=FakeClock())
-    ask(replay, system(LONG), user(HARD.user))
-    half = " ".join([*LONG.split()[:1200], "other", *LONG.split()[1201:]])
-    assert cached(ask(replay, system(half), user(HARD.user))) == 1152
-    assert cached(ask(replay, system("Today is Monday. " + LONG), user(HARD.user))) == 0
-
-
-def test_the_cache_reads_tools_before_the_conversation() -> None:
-    replay = strong(clock=FakeClock())
-    ask(replay, system(LONG), user(LONG), tools=TOOLS)
-    assert cached(ask(replay, system(LONG), user(LONG), tools=TOOLS[::-1])) == 1408
-    assert cached(ask(replay, system(LONG), user(LONG), tools=TOOLS)) > 2900
-
-
-def test_two_models_do_not_share_a_prompt_cache() -> None:
-    clock = FakeClock()
-    first = strong(clock=clock)
-    second = Replay(TURNS, tier="cheap", clock=clock, counter=word_counter(), prompt_cache=first.prompt_cache)
-    third = Replay(TURNS, tier="strong", clock=clock, counter=word_counter(), prompt_cache=first.prompt_cache)
-    ask(first, system(LONG), user(HARD.user))
-    assert cached(ask(second, system(LONG), user(HARD.user))) == 0
-    assert cached(ask(third, system(LONG), user(HARD.user))) > 1024
-
-
-def test_anthropic_usage_adds_up_to_the_prompt() -> None:
-    replay = strong(clock=FakeClock(), provider_format="anthropic")
-    first, second = (ask(replay, system(LONG), user(HARD.user)).usage for _ in range(2))
-    total = strong().answer(Prompt(messages=(system(LONG), user(HARD.user)))).usage["prompt_tokens"]
-    for usage in (first, second):
-        parts = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
-        assert sum(usage[part] for part in parts) == total
-    assert (first["cache_creation_input_tokens"], first["cache_read_input_tokens"]) == (1408, 0)
-    assert (second["cache_creation_input_tokens"], second["cache_read_input_tokens"]) == (0, 1408)
-
-
-def test_google_usage_keeps_thoughts_beside_the_candidates() -> None:
-    usage = ask(strong(provider_format="google"), user(HARD.user)).usage
-    assert usage["candidatesTokenCount"] == words(HARD.right)
-    assert usage["totalTokenCount"] == usage["promptTokenCount"] + words(HARD.right) + usage["thoughtsTokenCount"]
-    assert "cachedContentTokenCount" not in usage
-
-
-def test_an_output_limit_cuts_the_answer_as_a_provider_does() -> None:
-    answered = ask(strong(), user(WORDED.user), options={"max_completion_tokens": 3})
-    assert answered.answer.text.split() == WORDED.right.split()[:3]
-    assert answered.answer.finish_reason == "length"
-
-
-# Streams, threads, copies
+# Streams
 
 
 def test_a_stream_says_the_same_and_ends_with_the_usage() -> None:
@@ -491,20 +403,3 @@ def test_tool_calls_stream_in_fragments_that_join_to_valid_json() -> None:
     joined = {i: "".join(d.arguments for d in deltas if d.index == i) for i in (0, 1)}
     assert [json.loads(joined[i]) for i in (0, 1)] == [{"id": 77}, {"name": "Ana"}]
     assert [d.name for d in deltas if d.name] == ["find_order", "find_user"]
-
-
-def test_many_threads_get_the_same_answers() -> None:
-    replay = strong()
-    with ThreadPoolExecutor(8) as pool:
-        answers = list(
-            pool.map(lambda i: ask(replay, system(f"{LONG} {i % 5}"), user(HARD.user)).answer.text, range(64))
-        )
-    assert set(answers) == {HARD.right}
-
-
-def test_a_copy_answers_the_same_with_a_cold_prompt_cache() -> None:
-    replay = strong()
-    ask(replay, system(LONG), user(HARD.user))
-    for twin in (copy.deepcopy(replay), pickle.loads(pickle.dumps(replay))):  # noqa: S301
-        answered = ask(twin, system(LONG), user(HARD.user))
-        assert (answered.answer.text, cached(answered)) == (HARD.right, 0)

@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from heapq import heapify, heappop, heappush
 from math import sqrt
 
 from tokenwise_core.protocols import CountText
@@ -54,11 +55,15 @@ def extract(text: str, *, max_tokens: int, count: CountText) -> Extract:
     base = [_telling(part, group, weight) for part, group in zip(parts, words, strict=True)]
     kept: list[int] = []
     said: set[str] = set()
-    waiting = dict(enumerate(base))
     used = 0
+    waiting = [(-score, i) for i, score in enumerate(base)]
+    heapify(waiting)
     while waiting:
-        best = max(waiting, key=lambda i: (waiting[i] * _novelty(words[i], said), -i))
-        del waiting[best]
+        _, best = heappop(waiting)
+        now = (-base[best] * _novelty(words[best], said), best)
+        if waiting and now > waiting[0]:  # novelty only falls: what still leads after a second look is the best
+            heappush(waiting, now)
+            continue
         cost = count(parts[best]) + (1 if kept else 0)  # the line break between two
         if used + cost <= max_tokens:
             kept.append(best)

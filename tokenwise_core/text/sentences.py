@@ -6,7 +6,7 @@ import re
 
 _FENCE = re.compile(r"^\s*(?:```|~~~)")
 _LIST_ITEM = re.compile(r"^\s*(?:[-*•+]|\d{1,3}[.)]|[a-zA-Z][.)])\s+")
-_STRUCTURED = re.compile(r"^\s*(?:#{1,6}\s|\||>|[{}\[\]\"])")
+_STRUCTURED = re.compile(r"^\s*(?:#{1,6}\s|\||>|[{}\[\]]|\"[^\"]*\":)")
 _SPEAKER = re.compile(r"^\s*[A-Za-z][\w ]{0,24}:\s")
 _CLOSING = "\"'\u2018\u2019\u201c\u201d)\\]"  # quotes and brackets that may follow the mark
 _END = re.compile(rf"(?<=[.!?\u2026])[{_CLOSING}]*\s+|(?<=[\u3002\uff01\uff1f])")
