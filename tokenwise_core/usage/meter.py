@@ -75,6 +75,7 @@ class Meter:
         self._total = Breakdown()
         self._finished = 0
         self._nano: int | None = None
+        self._outer: Meter | None = None
 
     def start(
         self,
@@ -166,6 +167,10 @@ class Meter:
         if len(self._remembered) > MAX_REMEMBERED:
             self._remembered.popitem(last=False)
 
+    def report_to(self, outer: Meter) -> None:
+        """Let *outer* report each event of this meter too; it is stored once, by this one's recorder."""
+        self._outer = outer
+
     def is_open(self, run: Hashable) -> bool:
         """Say whether *run* is a model call that has started and not ended."""
         return run in self._open
@@ -206,15 +211,21 @@ class Meter:
         event = self._accountant.event(call)
         if event is None:
             return None
+        self._keep(event)
+        if self._log_calls:
+            log_event(event)
+        return event
+
+    def _keep(self, event: UsageEvent) -> None:
+        """Add *event* to what this meter, and the one that it reports to, can tell."""
         self._events.append(event)
         self._finished += 1
         if event.cost is not None:
             self._nano = (self._nano or 0) + event.cost.nano
         if event.operation != "embedding":
             self._total = self._total + event.breakdown
-        if self._log_calls:
-            log_event(event)
-        return event
+        if self._outer is not None:
+            self._outer._keep(event)
 
     def _lose_oldest(self) -> None:
         try:

@@ -35,9 +35,10 @@ class Traces:
         self._max_runs = max_runs
         self._lock = threading.Lock()
 
-    def enter(self, run: Hashable, parent: Hashable | None = None) -> None:
-        """Remember that *run* began under *parent*, in the scope in force here."""
-        entry = _Run(parent, current_scope())
+    def enter(self, run: Hashable, parent: Hashable | None = None, hint: Scope | None = None) -> None:
+        """Remember that *run* began under *parent*, in the scope in force here completed by *hint*."""
+        scope = current_scope()
+        entry = _Run(parent, scope if hint is None else scope.filled_from(hint))
         with self._lock:
             self._runs[run] = entry
             if len(self._runs) > self._max_runs:

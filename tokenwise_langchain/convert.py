@@ -1,0 +1,359 @@
+"""LangChain's messages, tools, answer formats and embeddings as core's views; nothing is ever converted back.
+
+A message arrives as the dict of its fields (`message.__dict__`): a snapshot that the callbacks can afford to take.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from langchain_core.embeddings import Embeddings
+from langchain_core.messages import BaseMessage
+from langchain_core.utils.function_calling import convert_to_openai_tool
+from numpy.typing import NDArray
+
+from tokenwise_core.messages import (
+    Answer,
+    Api,
+    Media,
+    Message,
+    OutputSchema,
+    Prompt,
+    Role,
+    Tag,
+    ToolCall,
+    ToolDefinition,
+)
+from tokenwise_core.protocols import Embedder
+from tokenwise_core.tokens import read_request
+from tokenwise_core.usage.components import Component
+
+Fields = Mapping[str, Any]
+
+_ROLES: Mapping[str, Role] = {
+    "human": "user", "user": "user", "ai": "assistant", "assistant": "assistant", "system": "system",
+    "developer": "developer", "tool": "tool", "function": "tool", "HumanMessageChunk": "user",
+    "AIMessageChunk": "assistant", "SystemMessageChunk": "system", "ToolMessageChunk": "tool",
+    "FunctionMessageChunk": "tool",
+}  # fmt: skip
+_COMPONENTS = frozenset(str(component) for component in Component)
+_COUNTED_OPTIONS = (
+    "tool_choice", "parallel_tool_calls", "max_tokens", "max_completion_tokens", "max_output_tokens", "reasoning",
+    "reasoning_effort", "thinking", "thinking_budget", "thinking_config", "previous_response_id", "truncation",
+)  # fmt: skip
+
+
+def snapshot(message: BaseMessage) -> dict[str, Any]:
+    """Copy a message's fields: later changes of the live message, or of its list of blocks, are not seen."""
+    fields = dict(message.__dict__)
+    if type(fields["content"]) is list:
+        fields["content"] = list(fields["content"])
+    return fields
+
+
+def to_prompt(messages: Iterable[Fields], params: Fields, provider: str | None = None) -> Prompt:
+    """Project the snapshots of messages and a model's `invocation_params` into what goes over the wire."""
+    return Prompt(
+        messages=tuple(to_messages(messages)),
+        tools=to_tools(params),
+        output_schema=to_output_schema(params),
+        api=api_of(provider, params),
+        options={name: params[name] for name in _COUNTED_OPTIONS if params.get(name) is not None},
+    )
+
+
+# Messages -------------------------------------------------------------------------------------------------------------
+
+
+def to_messages(messages: Iterable[Fields]) -> Iterator[Message]:
+    """Project snapshots of messages, each with its index; instructions to a reducer (`RemoveMessage`) are left out."""
+    for index, fields in enumerate(messages):
+        if fields.get("type") != "remove":
+            yield to_message(fields, index)
+
+
+def to_message(fields: Fields, index: int = 0) -> Message:
+    """Project the snapshot of one message."""
+    text, media, reasoning = read_content(fields.get("content"))
+    extra = fields.get("additional_kwargs") or {}
+    role = _role(fields, extra)
+    return Message(
+        role=role,
+        text=text,
+        name=fields.get("name") if role != "tool" else None,  # integrations leave a tool's name out
+        tool_calls=to_tool_calls(fields),
+        tool_call_id=fields.get("tool_call_id"),
+        media=media,
+        reasoning=reasoning or _string(extra.get("reasoning_content")),
+        tags=tuple(_tags(extra)),
+        index=index,
+    )
+
+
+def _role(fields: Fields, extra: Fields) -> Role:
+    if extra.get("__openai_role__") == "developer":
+        return "developer"
+    kind = fields.get("type")
+    if kind in ("chat", "ChatMessageChunk"):
+        kind = fields.get("role")
+    return _ROLES.get(str(kind), "user")
+
+
+def to_tool_calls(fields: Fields) -> tuple[ToolCall, ...]:
+    """Return the calls of an AI message: parsed ones, those whose arguments are no JSON, the older function call."""
+    calls = [
+        ToolCall(name=call["name"], arguments=_json(call["args"]), id=call.get("id"))
+        for call in fields.get("tool_calls") or ()
+    ]
+    calls += [
+        ToolCall(name=call.get("name") or "", arguments=call.get("args") or "", id=call.get("id"))
+        for call in fields.get("invalid_tool_calls") or ()
+    ]
+    older = (fields.get("additional_kwargs") or {}).get("function_call")
+    if isinstance(older, Mapping) and not calls:
+        calls.append(ToolCall(name=_string(older.get("name")), arguments=_string(older.get("arguments")) or "{}"))
+    return tuple(calls)
+
+
+def _tags(extra: Fields) -> Iterator[Tag]:
+    """Yield provenance: marks of our own levers, and the framework's on the summary it inserts."""
+    ours = extra.get("tokenwise")
+    for mark in ours if isinstance(ours, list | tuple) else (ours,):
+        if isinstance(mark, Mapping) and mark.get("component") in _COMPONENTS:
+            start, end = mark.get("start"), mark.get("end")
+            yield Tag(
+                component=str(mark["component"]),
+                source=mark.get("source"),
+                start=start if isinstance(start, int) else 0,
+                end=end if isinstance(end, int) else None,
+            )
+    if extra.get("lc_source") == "summarization":
+        yield Tag(component=Component.SUMMARY, source="SummarizationMiddleware")
+
+
+# Content blocks -------------------------------------------------------------------------------------------------------
+
+_CALLS = frozenset(
+    ("tool_use", "tool_call", "tool_call_chunk", "invalid_tool_call", "function_call", "server_tool_use",
+     "server_tool_call", "input_json_delta")
+)  # fmt: skip
+_MEDIA = {
+    "image": "image", "image_url": "image", "input_image": "image", "audio": "audio", "input_audio": "audio",
+    "video": "video", "video_url": "video", "file": "file", "input_file": "file", "document": "file", "media": "file",
+}  # fmt: skip
+
+
+def read_content(content: object) -> tuple[str, tuple[Media, ...], str]:
+    """Return the text of a message's content, the media in it, and its replayed reasoning."""
+    if isinstance(content, str):
+        return content, (), ""
+    texts: list[str] = []
+    media: list[Media] = []
+    reasoning: list[str] = []
+    for block in content if isinstance(content, list | tuple) else ():
+        if isinstance(block, str):
+            texts.append(block)
+        elif isinstance(block, Mapping):
+            _read_block(block, texts, media, reasoning)
+    return "".join(texts), tuple(media), "".join(reasoning)
+
+
+def _read_block(block: Fields, texts: list[str], media: list[Media], reasoning: list[str]) -> None:
+    kind = block.get("type")
+    if kind in _CALLS:
+        return  # the message's `tool_calls` holds them
+    if kind in ("thinking", "reasoning", "reasoning_content"):
+        reasoning.append(_thought(block))
+    elif kind in _MEDIA and not _is_text_document(block):
+        media.append(_medium(block, _MEDIA[kind]))
+    elif kind == "non_standard" and isinstance(block.get("value"), Mapping):
+        _read_block(block["value"], texts, media, reasoning)
+    elif kind == "tool_result":
+        text, found, _ = read_content(block.get("content"))
+        texts.append(text)
+        media.extend(found)
+    else:
+        texts.append(_block_text(block))
+
+
+def _block_text(block: Fields) -> str:
+    for key in ("text", "refusal"):
+        if isinstance(block.get(key), str):
+            return str(block[key])
+    if _is_text_document(block):
+        return _string(block["source"].get("data"))
+    return _json(block["json"]) if "json" in block else ""
+
+
+def _thought(block: Fields) -> str:
+    for key in ("thinking", "reasoning", "text"):
+        if isinstance(block.get(key), str):
+            return str(block[key])
+    parts = block.get("summary") or block.get("reasoning_content")
+    parts = [parts] if isinstance(parts, Mapping) else parts
+    return "".join(_string(part.get("text")) for part in parts or () if isinstance(part, Mapping))
+
+
+def _is_text_document(block: Fields) -> bool:
+    source = block.get("source")
+    return block.get("type") == "document" and isinstance(source, Mapping) and source.get("type") == "text"
+
+
+def _medium(block: Fields, kind: str) -> Media:
+    inner = block.get(str(block.get("type")))
+    inner = inner if isinstance(inner, Mapping) else {}
+    mime = _string(block.get("mime_type") or inner.get("mime_type") or inner.get("media_type")).split("/")[0]
+    detail = inner.get("detail") or block.get("detail")
+    sort = mime if mime in ("image", "audio", "video") else kind
+    return Media(kind=sort, detail=detail if isinstance(detail, str) else None)  # type: ignore[arg-type]  # a Literal
+
+
+# Tools, answer formats, APIs ------------------------------------------------------------------------------------------
+
+
+def to_tools(params: Fields) -> tuple[ToolDefinition, ...]:
+    """Return the tools that are bound to the call, in the order of the wire; structured-output tools among them."""
+    given = [*(params.get("tools") or ()), *(params.get("functions") or ())]
+    return tuple(tool for raw in given for tool in _tools_of(raw))
+
+
+def _tools_of(raw: object) -> tuple[ToolDefinition, ...]:
+    if not isinstance(raw, Mapping):
+        raw = _as_openai_tool(raw)
+    if "toolSpec" in raw:
+        return read_request({"toolConfig": {"tools": [raw]}}, "bedrock").tools
+    if "functionDeclarations" in raw or "function_declarations" in raw:
+        return read_request({"tools": [raw]}, "google").tools
+    if "input_schema" in raw:
+        return read_request({"tools": [raw]}, "anthropic").tools
+    if "type" not in raw and "name" in raw:  # the older `functions`
+        return read_request({"functions": [raw]}, "chat").tools
+    return read_request({"tools": [raw]}, "responses").tools
+
+
+def _as_openai_tool(raw: Any) -> Fields:
+    """Convert a tool object that an integration binds as it is; one that cannot be converted keeps its name."""
+    try:
+        return convert_to_openai_tool(raw)
+    except (TypeError, ValueError, AttributeError):
+        return {"type": type(raw).__name__}
+
+
+def to_output_schema(params: Fields) -> OutputSchema | None:
+    """Return the JSON schema that the answer must follow, in whichever parameter the provider takes it."""
+    text = params.get("text")
+    answer = params.get("response_format")
+    if isinstance(answer, type):
+        schema = getattr(answer, "model_json_schema", None)
+        return OutputSchema(name=answer.__name__, schema=schema(), strict=True) if callable(schema) else None
+    if isinstance(answer, Mapping) and "json_schema" in answer:
+        return read_request({"response_format": answer}, "chat").output_schema
+    if isinstance(text, Mapping) and "format" in text:
+        return read_request({"text": text}, "responses").output_schema
+    if isinstance(params.get("output_config"), Mapping) or isinstance(params.get("output_format"), Mapping):
+        return read_request(params, "anthropic").output_schema
+    for key in ("response_schema", "response_json_schema", "format"):  # Google; Ollama
+        if isinstance(params.get(key), Mapping):
+            return OutputSchema(schema=params[key])
+    return None
+
+
+_APIS: tuple[tuple[Api, tuple[str, ...]], ...] = (
+    ("bedrock", ("bedrock",)),
+    ("anthropic", ("anthropic",)),
+    ("google", ("google", "gemini", "vertex")),
+)
+_RESPONSES_ONLY = ("previous_response_id", "include", "truncation", "context_management", "text")
+
+
+def api_of(provider: str | None, params: Fields) -> Api:
+    """Return the API that the model's integration speaks."""
+    name = (provider or "").lower()
+    for api, parts in _APIS:
+        if any(part in name for part in parts):
+            return api
+    if params.get("use_responses_api") or any(params.get(key) for key in _RESPONSES_ONLY):
+        return "responses"
+    reasoning = params.get("reasoning")
+    return "responses" if "openai" in name and isinstance(reasoning, Mapping) and reasoning else "chat"
+
+
+# Answers --------------------------------------------------------------------------------------------------------------
+
+
+def to_answer(fields: Fields, generation_info: Fields | None = None) -> Answer:
+    """Project the snapshot of an AI message; its finish reason is under the name that the provider gave it."""
+    text, _, reasoning = read_content(fields.get("content"))
+    extra = fields.get("additional_kwargs") or {}
+    metadata = {**(generation_info or {}), **(fields.get("response_metadata") or {})}
+    return Answer(
+        text=text + _string(extra.get("refusal")),
+        tool_calls=to_tool_calls(fields),
+        reasoning=reasoning or _string(extra.get("reasoning_content")),
+        finish_reason=next((str(metadata[key]) for key in _FINISH if metadata.get(key)), None),
+    )
+
+
+_FINISH = ("finish_reason", "stop_reason", "stopReason", "done_reason", "status")
+
+
+def joined(answers: Sequence[Answer]) -> Answer:
+    """Return all of a response's choices as one answer: they were all generated, and billed."""
+    if len(answers) == 1:
+        return answers[0]
+    return Answer(
+        text="\n".join(answer.text for answer in answers if answer.text),
+        tool_calls=tuple(call for answer in answers for call in answer.tool_calls),
+        reasoning="\n".join(answer.reasoning for answer in answers if answer.reasoning),
+        finish_reason=answers[0].finish_reason if answers else None,
+    )
+
+
+# Embeddings -----------------------------------------------------------------------------------------------------------
+
+
+class LangChainEmbedder:
+    """Any LangChain `Embeddings` as core's `Embedder`; vectors are normalised, the id is class and model name."""
+
+    def __init__(self, embeddings: Embeddings) -> None:
+        self._embeddings = embeddings
+
+    @property
+    def id(self) -> str:
+        model = next((getattr(self._embeddings, name, None) for name in ("model", "model_name", "model_id")), None)
+        name = type(self._embeddings).__name__
+        return f"{name}:{model}" if isinstance(model, str) else name
+
+    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Return one unit vector a text."""
+        if not texts:
+            return np.zeros((0, 0), dtype=np.float32)
+        rows = np.asarray(self._embeddings.embed_documents(list(texts)), dtype=np.float32)
+        lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+        return np.asarray(rows / np.where(lengths == 0, 1, lengths), dtype=np.float32)
+
+
+class CoreEmbeddings(Embeddings):
+    """A core `Embedder` (the embedded default, for one) as LangChain `Embeddings`."""
+
+    def __init__(self, embedder: Embedder) -> None:
+        self.embedder = embedder
+
+    def embed_documents(self, texts: list[str]) -> list[list[float]]:
+        """Return one unit vector a text."""
+        return [[float(x) for x in row] for row in self.embedder.embed(texts)]
+
+    def embed_query(self, text: str) -> list[float]:
+        """Return the unit vector of a query."""
+        return self.embed_documents([text])[0]
+
+
+def _string(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _json(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)

@@ -1,0 +1,202 @@
+"""What the callbacks keep of a request and of a response, and how it is read later in the recorder's thread."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from langchain_core.messages import BaseMessage
+from langchain_core.outputs import LLMResult
+
+from tokenwise_core.messages import Answer, Message, Prompt
+from tokenwise_core.scoping import Scope
+from tokenwise_core.usage.call import Answered, CallDetails, Known, known_from_variables
+from tokenwise_core.usage.events import Usage
+from tokenwise_core.usage.normalize import normalize_usage, usage_from_response
+from tokenwise_langchain.convert import Fields, joined, read_content, snapshot, to_answer, to_prompt
+
+_SESSION = ("thread_id", "session_id", "conversation_id")
+_USER = ("user_id", "user")
+_OUR_TAGS = ("seq:step:", "map:key:", "branch:", "condition:", "graph:step:", "langsmith:", "fallback", "retry:")
+
+
+class Request:
+    """A model call as it began; `details()` reads it."""
+
+    __slots__ = ("_messages", "_metadata", "_name", "_params", "_tags", "_templated", "_texts")
+
+    def __init__(
+        self,
+        *,
+        messages: Sequence[BaseMessage] = (),
+        texts: Sequence[str] | None = None,
+        metadata: Fields | None,
+        extra: Fields,
+        tags: Sequence[str] | None,
+        templated: bool,
+    ) -> None:
+        self._messages = [snapshot(message) for message in messages]
+        self._texts = None if texts is None else list(texts)
+        self._metadata = dict(metadata) if metadata else {}
+        self._params: Fields = extra.get("invocation_params") or {}  # a dict made for this call alone
+        self._name: str | None = extra.get("name")
+        self._tags = list(tags) if tags else []
+        self._templated = templated
+
+    def details(self) -> CallDetails:
+        """Project the snapshot."""
+        metadata, params = self._metadata, self._params
+        provider = _text(metadata.get("ls_provider"))
+        return CallDetails(
+            prompt=self._prompt(provider),
+            model=_text(metadata.get("ls_model_name") or params.get("model") or params.get("model_name")),
+            provider=provider,
+            scope=scope_of(metadata, self._tags),
+            operation="chat" if self._texts is None else "completion",
+            node=_text(metadata.get("langgraph_node")),
+            run_name=self._name,
+            templated=self._templated,
+        )
+
+    def _prompt(self, provider: str | None) -> Prompt:
+        if self._texts is None:
+            return to_prompt(self._messages, self._params, provider)
+        messages = tuple(Message(role="user", text=text, index=i) for i, text in enumerate(self._texts))
+        return Prompt(messages=messages, api="completion")
+
+
+def scope_of(metadata: Fields, tags: Sequence[str] = ()) -> Scope:
+    """Return what LangChain and LangGraph know of whose call this is."""
+    labels = {tag: "true" for tag in tags if not tag.startswith(_OUR_TAGS)}
+    if metadata.get("lc_source"):
+        labels["lc_source"] = str(metadata["lc_source"])
+    return Scope(
+        session=_first(metadata, _SESSION),
+        user=_first(metadata, _USER),
+        agent=_text(metadata.get("lc_agent_name")),
+        labels=labels,
+    )
+
+
+class Reply:
+    """A response as it came in, whole or broken off; `answered()` reads it."""
+
+    __slots__ = ("_choices", "_error", "_output")
+
+    def __init__(self, response: LLMResult | None, error: BaseException | None = None) -> None:
+        self._choices = list(_choices(response))
+        self._output: Fields = dict(response.llm_output) if response is not None and response.llm_output else {}
+        self._error = _attached(error)
+
+    @property
+    def is_cache_hit(self) -> bool:
+        """Say whether no provider was asked: LangChain's mark (a total cost of zero), or that of our own caches."""
+        for fields, _ in self._choices:
+            usage = fields.get("usage_metadata")
+            if usage and "total_cost" in usage and not usage["total_cost"]:
+                return True
+            ours = (fields.get("response_metadata") or {}).get("tokenwise")
+            if isinstance(ours, Mapping) and ours.get("cache"):
+                return True
+        return False
+
+    def answered(self) -> Answered:
+        """Project the snapshot."""
+        metadata = self._metadata()
+        usage = self._usage(metadata)
+        return Answered(
+            answer=self._answer(),
+            usage=usage,
+            response_model=_first(metadata, ("model_name", "model", "model_id")) or _text(self._output.get("model_name")),
+            response_id=_first(metadata, ("id", "response_id")),
+        )
+
+    def _metadata(self) -> Fields:
+        """Return what is said of the response beside its text; of a failed one, the body that the error carries."""
+        merged: dict[str, Any] = {}
+        for fields, _ in self._choices:
+            metadata = fields.get("response_metadata") or {}
+            body = metadata.get("body")
+            merged.update(body if isinstance(body, Mapping) else metadata)
+        return merged
+
+    def _usage(self, metadata: Fields) -> Usage | None:
+        """Return the first usage that anything reports: each of several choices carries that of the whole response."""
+        provider = _text(metadata.get("model_provider"))
+        for fields, _ in self._choices:
+            reported = fields.get("usage_metadata")
+            if reported and any(name != "total_cost" for name in reported):
+                return normalize_usage(provider or "langchain", reported)
+        raw = self._output.get("token_usage")
+        if raw:
+            return normalize_usage(provider, raw)
+        if isinstance(raw, Mapping) and not self._said():
+            return None
+        return usage_from_response(metadata, provider=provider) or usage_from_response(self._error, provider=provider)
+
+    def _said(self) -> bool:
+        return any(fields for fields, _ in self._choices)
+
+    def _answer(self) -> Answer:
+        return joined([to_answer(fields, info) for fields, info in self._choices]) if self._choices else Answer()
+
+
+def _choices(response: LLMResult | None) -> Iterator[tuple[dict[str, Any], Fields | None]]:
+    """Yield a snapshot of each choice: the message's fields, or for string models the text alone."""
+    for choices in response.generations if response is not None else ():
+        for choice in choices:
+            message = getattr(choice, "message", None)
+            fields = {"content": choice.text} if message is None else snapshot(message)
+            if fields.get("usage_metadata"):
+                fields["usage_metadata"] = dict(fields["usage_metadata"])
+            yield fields, choice.generation_info
+
+
+def _attached(error: BaseException | None) -> object | None:
+    """Return the answer that an error brings along (OpenAI's `LengthFinishReasonError.completion`)."""
+    return getattr(error, "completion", None) if error is not None else None
+
+
+# Template variables ---------------------------------------------------------------------------------------------------
+
+
+def template_variables(serialized: Fields | None, inputs: object) -> tuple[Known, ...]:
+    """Return the texts that a prompt template is about to be filled with, by the component their names suggest."""
+    kwargs = (serialized or {}).get("kwargs") or {}
+    names = [*(kwargs.get("input_variables") or ()), *(kwargs.get("optional_variables") or ())]
+    if not isinstance(inputs, Mapping):
+        inputs = {names[0] if len(names) == 1 else "input": inputs}
+    given = {**(kwargs.get("partial_variables") or {}), **inputs}
+    wanted = [*names, *(kwargs.get("partial_variables") or {})] or list(given)
+    return known_from_variables({name: list(_texts(given[name])) for name in wanted if name in given})
+
+
+def _texts(value: object) -> Iterator[str]:
+    """Yield the texts as the template writes them: those of messages one by one, all else as `str` does."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, BaseMessage):
+        yield read_content(value.content)[0]
+    elif isinstance(value, list | tuple) and value and all(_is_message(item) for item in value):
+        for item in value:
+            yield from _texts(item if isinstance(item, BaseMessage) else _said_in(item))
+    elif value is not None and value != []:
+        yield str(value)
+
+
+def _is_message(item: object) -> bool:
+    if isinstance(item, tuple):
+        return len(item) == 2 and all(isinstance(part, str) for part in item)
+    return isinstance(item, BaseMessage) or (isinstance(item, Mapping) and "role" in item and "content" in item)
+
+
+def _said_in(item: Any) -> str:
+    return item[1] if isinstance(item, tuple) else read_content(item["content"])[0]
+
+
+def _first(metadata: Fields, names: Sequence[str]) -> str | None:
+    return next((str(metadata[name]) for name in names if metadata.get(name) not in (None, "")), None)
+
+
+def _text(value: object) -> str | None:
+    return None if value is None or value == "" else str(value)
