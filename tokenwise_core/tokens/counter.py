@@ -44,7 +44,7 @@ class TokenCounter:
         self._memo: Memo[int] = Memo()
         self._key = base_name(model)
         self.text = self._tokenizer.count if self._tokenizer is not None else self._remembered
-        self._openai = OpenAIRendering(self.text, family.template) if family.template != "estimated" else None
+        self._openai = OpenAIRendering(self.text, family) if family.template != "estimated" else None
         self._family = FamilyRendering(self.text, family)
 
     @classmethod

@@ -7,12 +7,10 @@ import json
 from tokenwise_core.messages import Message, Prompt, ToolDefinition
 from tokenwise_core.protocols import CountText
 from tokenwise_core.tokens.counts import Basis, MessageCount, PromptCount
+from tokenwise_core.tokens.media import media_tokens
 from tokenwise_core.tokens.memo import Memo
 from tokenwise_core.tokens.models import Family
 from tokenwise_core.usage.components import CountSource
-
-IMAGE_TOKENS = 1_000
-"""An image of unknown size; Anthropic and OpenAI bill at most about 1,600 for one."""
 
 
 class FamilyRendering:
@@ -60,7 +58,7 @@ class FamilyRendering:
             tool_calls=round(factor * calls),
             name=count(message.name or ""),
             reasoning=round(factor * count(message.reasoning)),
-            media=IMAGE_TOKENS * len(message.media),
+            media=media_tokens(message.media, self._family) if message.media else 0,
             overhead=round(self._family.per_message),
         )
 

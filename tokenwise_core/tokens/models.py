@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Literal
 
 Template = Literal["cl100k", "o200k", "reasoning", "estimated"]
+Image = Literal["tiles", "patches", "anthropic", "gemini", "unknown"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,20 +28,23 @@ class Family:
     constant: float = 3.0
     tools: float = 1.0
     tools_constant: float = 0.0
+    image: Image = "unknown"
+    routed: bool = False
 
 
 UNKNOWN = Family(name="unknown")
 _FAMILIES: tuple[tuple[str, Family], ...] = (
     (r"gpt-oss", Family(name="gpt-oss", encoding="o200k_harmony", constant=68.0)),
-    (r"^(o\d|gpt-([5-9]|\d\d)(?!.*chat)|computer-use|codex)", Family(name="openai-reasoning", template="reasoning")),
-    (r"^(gpt-4o|gpt-4\.[1-9]|chatgpt-|gpt-[5-9])", Family(name="openai-o200k", template="o200k")),
-    (r"^(gpt-4|gpt-3\.5|gpt-35)", Family(name="openai-cl100k", template="cl100k", encoding="cl100k_base")),
+    (r"^(o\d|gpt-([5-9]|\d\d)(?!.*chat)|computer-use|codex)", Family(name="openai-reasoning", template="reasoning", image="patches")),
+    (r"^gpt-4\.1-(mini|nano)", Family(name="openai-o200k-small", template="o200k", image="patches")),
+    (r"^(gpt-4o|gpt-4\.[1-9]|chatgpt-|gpt-[5-9])", Family(name="openai-o200k", template="o200k", image="tiles")),
+    (r"^(gpt-4|gpt-3\.5|gpt-35)", Family(name="openai-cl100k", template="cl100k", encoding="cl100k_base", image="tiles")),
     (
         r"claude.*(opus-4-[7-9]|sonnet-4-[7-9]|haiku-4-[7-9]|(opus|sonnet|haiku|fable|mythos)-[5-9])|claude-[5-9]",
-        Family(name="claude-new", text=1.4, per_message=4.0, constant=4.0, tools=1.4, tools_constant=600.0),
+        Family(name="claude-new", text=1.4, per_message=4.0, constant=4.0, tools=1.4, tools_constant=600.0, image="anthropic"),
     ),
-    (r"claude", Family(name="claude", text=1.1, per_message=3.0, constant=4.0, tools=0.95, tools_constant=400.0)),
-    (r"gemini", Family(name="gemini", text=1.01, per_message=0.0, constant=0.0)),
+    (r"claude", Family(name="claude", text=1.1, per_message=3.0, constant=4.0, tools=0.95, tools_constant=400.0, image="anthropic")),
+    (r"gemini", Family(name="gemini", text=1.01, per_message=0.0, constant=0.0, image="gemini")),
     (r"gemma", Family(name="gemma", text=1.02, per_message=4.0)),
     (r"nova|titan", Family(name="nova", text=1.12, per_message=0.0, constant=0.0, tools_constant=945.0)),
     (r"llama", Family(name="llama", text=1.0, per_message=4.0)),
@@ -82,7 +86,8 @@ def base_name(model: str) -> str:
 @lru_cache(maxsize=1024)
 def family_of(model: str) -> Family:
     """Return the family of a model name, `UNKNOWN` for a name that says nothing (an Azure deployment)."""
-    return _matches(base_name(model)) or UNKNOWN
+    family = _matches(base_name(model)) or UNKNOWN
+    return replace(family, routed=True) if family.template == "reasoning" and "/" in model else family
 
 
 def _matches(name: str) -> Family | None:

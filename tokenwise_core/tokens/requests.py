@@ -102,9 +102,10 @@ def _responses(body: Body) -> Prompt:
     items = [{"role": "user", "content": given}] if isinstance(given, str) else _mappings(given)
     for item in items:
         messages.append(_responses_item(item, len(messages)))
+    added = [tool for item in items if item.get("type") == "additional_tools" for tool in _mappings(item.get("tools"))]
     tools = tuple(
         _function(_mapping(tool.get("function")) or tool, tool) if tool.get("type") in (None, "function") else _builtin(tool)
-        for tool in _mappings(body.get("tools"))
+        for tool in (*_mappings(body.get("tools")), *added)
     )
     answer = _mapping(_mapping(body.get("text")).get("format"))
     return Prompt(
@@ -112,7 +113,7 @@ def _responses(body: Body) -> Prompt:
         tools=tools,
         output_schema=_schema(answer) if answer.get("type") == "json_schema" else None,
         api="responses",
-        options=_options(body),
+        options={**_options(body), **({"tools_added": len(added)} if added else {})},
     )
 
 

@@ -21,13 +21,24 @@ def clean(description: str) -> str:
     return "\n".join(line.strip() for line in description.strip().split("\n"))
 
 
-def function_text(name: str, description: str, parameters: Schema) -> str:
-    """Return one function of the o200k rendering, without the text before its description."""
+def function_text(name: str, description: str, parameters: Schema, *, commented: bool = False) -> str:
+    """Return one function as o200k models see it; *commented* shows the description of its parameters as a whole too."""
     head = f"// {clean(description)}\n" if description else ""
     properties = parameters.get("properties")
     if not isinstance(properties, Mapping) or not properties:
         return f"{head}type {name} = () => any;"
-    return f"{head}type {name} = (_: {{ {_Writer(parameters).properties(parameters, 0)}}}) => any;"
+    whole = parameters.get("description") if commented else None
+    comment = f"// {clean(whole)}\n" if isinstance(whole, str) and whole else ""
+    return f"{head}type {name} = (_: {comment}{{ {_Writer(parameters).properties(parameters, 0)}}}) => any;"
+
+
+def compact_function(name: str, description: str, parameters: Schema) -> str:
+    """Return one function as cl100k models see it: each property ends in a comma, defaults are not shown."""
+    head = f"// {description}\n" if description else ""
+    properties = parameters.get("properties")
+    if not isinstance(properties, Mapping) or not properties:
+        return f"{head}type {name} = () => any;"
+    return f"{head}type {name} = (_: {{\n{_Cl100kWriter(parameters).properties(parameters, 0)}\n}}) => any;"
 
 
 def _default(schema: Schema) -> str:
@@ -96,3 +107,21 @@ class _Writer:
         name = str(reference).rsplit("/", 1)[-1]
         definitions = self._root.get("$defs") or self._root.get("definitions") or {}
         return definitions.get(name, {}) if isinstance(definitions, Mapping) else {}
+
+
+class _Cl100kWriter(_Writer):
+    """The older layout: no titles, no defaults, comments at every level."""
+
+    def _entries(self, node: Schema, level: int) -> Iterator[list[str]]:
+        required = node.get("required") or ()
+        for name, schema in (node.get("properties") or {}).items():
+            schema = schema if isinstance(schema, Mapping) else {}
+            mark = "" if name in required else "?"
+            yield [*self._comments(schema, level), f"{name}{mark}: {self.type(schema, level)},"]
+
+    def _comments(self, schema: Schema, level: int) -> Iterator[str]:
+        if isinstance(description := schema.get("description"), str) and description:
+            yield f"// {description}"
+
+    def _object(self, schema: Schema, level: int) -> str:
+        return "{\n" + self.properties(schema, level + 2) + "\n}"
