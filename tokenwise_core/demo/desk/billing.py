@@ -88,14 +88,14 @@ def _price(records: Records, customer: Record, plan: str, cycle: str) -> Decimal
 
 
 def _credit(records: Records, customer: Record, when: date) -> tuple[Decimal, int]:
-    """Return the unused part of what was paid, by the day, and the days."""
+    """Return the unused part of what was paid, by the day and rounded as it is booked, and the days."""
     if customer["paid_to"] is None or when > day(customer["paid_to"]):
         return Decimal(0), 0
     start, end = day(customer["paid_from"]), day(customer["paid_to"])
     days, left = (end - start).days + 1, (end - when).days + 1
     kept = customer["kept_price"]
     paid = Decimal(kept) if kept else _price(records, customer, customer["plan"], customer["cycle"])
-    return paid * left / days, left
+    return Decimal(cents(paid * left / days)), left
 
 
 def _label(plan: str, cycle: str | None) -> str:
