@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import threading
@@ -11,15 +10,17 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from tokenwise_core.messages import Answer, Message, Prompt
+from tokenwise_core.messages import Answer, Prompt
 from tokenwise_core.scoping import Scope
 from tokenwise_core.tokens import Calibration, PromptCount, TokenCounter
 from tokenwise_core.usage.attribution import attribute
 from tokenwise_core.usage.call import Answered, CallDetails, Known
-from tokenwise_core.usage.components import Breakdown, Component, CountSource, worst_source
+from tokenwise_core.usage.components import Breakdown, Component, CountSource
+from tokenwise_core.usage.estimate import NOTHING_USED, completed
 from tokenwise_core.usage.events import Cost, Status, Usage, UsageEvent
+from tokenwise_core.usage.fingerprint import fingerprint, prefix_parts
 from tokenwise_core.usage.pricing import PriceBook
-from tokenwise_core.usage.prompt_cache import PrefixLedger, PrefixPart
+from tokenwise_core.usage.prompt_cache import PrefixLedger
 from tokenwise_core.usage.reconcile import Part, parts_of, reconcile
 from tokenwise_core.usage.savings import Saving, cache_hit_saving, prompt_cache_saving
 
@@ -86,37 +87,25 @@ class Accountant:
         answered = call.answered() if call.answered else Answered()
         if self._seen(answered.response_id, call):
             return None
-        event = self._described(call, details, answered)
+        event = _described(call, details, answered, keep_text=self._keep_text)
+        counter = self.counter(details.model or answered.response_model, details.provider)
         if details.operation == "embedding":
-            return self._embedding(event, details, answered)
-        model = answered.response_model or details.model
-        counter = self.counter(details.model or model, details.provider)
+            return self._embedding(event, details.prompt, answered, counter)
         count = counter.count(details.prompt)
-        attribution = attribute(
-            details.prompt, known=(*details.known, *call.known), retrieved=call.texts, templated=details.templated
-        )
-        parts = parts_of(details.prompt, attribution, count, counter)
+        event = replace(event, estimate_before=count.total)
+        answer = counter.answer(answered.answer)
         if call.status is Status.CACHE_HIT:
-            return self._hit(event, answered, count, counter)
-        usage = self._usage(answered, count, counter, call.status)
-        breakdown = reconcile(
-            parts, usage, counter.answer(answered.answer), count.source, unknown=_uncounted(details.prompt)
-        )
-        if usage.source is CountSource.REPORTED and usage.input_tokens and call.status is Status.OK:
+            return self._hit(event, completed(answered.usage, count, answer))
+        refused = call.status is Status.ERROR and answered.usage is None and not answer.total
+        usage = NOTHING_USED if refused else completed(answered.usage, count, answer)
+        if call.status is Status.OK and usage.source is CountSource.REPORTED and usage.input_tokens:
             counter.observe(count, usage.input_tokens)
-        return self._prefixed(
-            replace(
-                event,
-                usage=usage,
-                breakdown=breakdown,
-                estimate_before=count.total,
-                scale=usage.input_tokens / count.total if usage.input_tokens and count.total else None,
-                cost=self.prices.cost(usage, model=model, provider=details.provider, at=call.ts),
-                savings=(*call.savings, *self._prompt_cache(usage, model, details.provider, call.ts)),
-            ),
-            details.prompt,
-            parts,
-        )
+        known = (*details.known, *call.known)
+        attribution = attribute(details.prompt, known=known, retrieved=call.texts, templated=details.templated)
+        parts = parts_of(details.prompt, attribution, count, counter)
+        breakdown = reconcile(() if refused else parts, usage, answer, count.source, unknown=_uncounted(details.prompt))
+        event = replace(event, usage=usage, breakdown=breakdown, scale=_scale(usage, count))
+        return self._prefixed(self._priced(event), details.prompt, parts)
 
     def _seen(self, response_id: str | None, call: Call) -> bool:
         if response_id is None or call.status is Status.CACHE_HIT:
@@ -127,111 +116,69 @@ class Accountant:
                 self._responses.popitem(last=False)
         return first != call.framework
 
-    def _described(self, call: Call, details: CallDetails, answered: Answered) -> UsageEvent:
-        scope = call.scope.filled_from(details.scope)
-        return UsageEvent(
-            id=call.id,
-            ts=call.ts,
-            scope=scope if scope.trace else replace(scope, trace=call.trace),
-            framework=call.framework,
-            parent_id=call.parent,
-            provider=details.provider,
-            request_model=details.model,
-            response_model=answered.response_model,
-            operation=details.operation,
-            node=details.node,
-            run_name=details.run_name,
-            status=call.status,
-            error_type=call.error_type,
-            streamed=call.streamed,
-            latency_ms=call.latency_ms,
-            ttft_ms=call.ttft_ms,
-            finish_reason=answered.answer.finish_reason,
-            messages=len(details.prompt.messages),
-            tools_offered=len(details.prompt.tools),
-            savings=call.savings,
-            fingerprint=fingerprint(details.prompt),
-            text=_text(details.prompt, answered.answer) if self._keep_text else None,
-        )
+    def _priced(self, event: UsageEvent) -> UsageEvent:
+        """Add the cost, and what the provider's prompt cache saved of it."""
+        cost = self.prices.cost(event.usage, model=event.model, provider=event.provider, at=event.ts)
+        cached = event.usage.cache_read or event.usage.cache_write_5m or event.usage.cache_write_1h
+        if not cached:
+            return replace(event, cost=cost)
+        price = self.prices.price(event.model or "", provider=event.provider, at=event.ts)
+        saving = prompt_cache_saving(event.usage, price)
+        return replace(event, cost=cost, savings=(*event.savings, saving) if saving else event.savings)
 
-    def _usage(self, answered: Answered, count: PromptCount, counter: TokenCounter, status: Status) -> Usage:
-        """Return what was reported, completed by our own count where the provider said nothing."""
-        reported = answered.usage or Usage()
-        if reported.input_tokens is not None and reported.output_tokens is not None:
-            return reported
-        if status is Status.ERROR and reported.input_tokens is None and not answered.answer.text:
-            return Usage(input_tokens=0, output_tokens=0, source=CountSource.REPORTED)  # refused before the model ran
-        answer = counter.answer(answered.answer)
-        input_tokens = count.total if reported.input_tokens is None else reported.input_tokens
-        output = answer.response + answer.tool_calls + answer.reasoning
-        return replace(
-            reported,
-            input_tokens=input_tokens,
-            input_uncached=input_tokens - (reported.input_sum - (reported.input_uncached or 0)),
-            output_tokens=output if reported.output_tokens is None else reported.output_tokens,
-            output_text=answer.response + answer.tool_calls
-            if reported.output_tokens is None
-            else reported.output_text,
-            reasoning=answer.reasoning if reported.output_tokens is None else reported.reasoning,
-            source=worst_source((count.source, CountSource.EXACT)),
-        )
-
-    def _embedding(self, event: UsageEvent, details: CallDetails, answered: Answered) -> UsageEvent:
+    def _embedding(self, event: UsageEvent, prompt: Prompt, answered: Answered, counter: TokenCounter) -> UsageEvent:
         """Embeddings are counted apart: input only, one component, no prefix."""
-        counter = self.counter(details.model, details.provider)
-        counted = sum(counter.text(message.text) for message in details.prompt.messages)
+        counted = sum(counter.text(message.text) for message in prompt.messages)
         usage = answered.usage
         if usage is None or usage.input_tokens is None:
-            usage = Usage(
-                input_tokens=counted, input_uncached=counted, output_tokens=0, source=worst_source((counter.source,))
-            )
+            usage = Usage(input_tokens=counted, input_uncached=counted, output_tokens=0, source=counter.source)
         tokens = {Component.USER_INPUT: usage.input_tokens} if usage.input_tokens else {}
-        return replace(
-            event,
-            usage=usage,
-            breakdown=Breakdown(tokens=tokens, calls=1, source=usage.source, split=CountSource.EXACT),
-            estimate_before=counted,
-            cost=self.prices.cost(usage, model=details.model, provider=details.provider, at=event.ts),
-        )
+        breakdown = Breakdown(tokens=tokens, calls=1, source=usage.source)
+        return self._priced(replace(event, usage=usage, breakdown=breakdown, estimate_before=counted))
 
-    def _hit(self, event: UsageEvent, answered: Answered, count: PromptCount, counter: TokenCounter) -> UsageEvent:
-        """Book a framework's cache hit: nothing spent, what the call would have cost is saved."""
-        reported = answered.usage
-        answer = counter.answer(answered.answer)
-        known = reported is not None and reported.input_tokens is not None and reported.output_tokens is not None
-        would = (
-            reported
-            if known and reported is not None
-            else Usage(
-                input_tokens=count.total,
-                input_uncached=count.total,
-                output_tokens=answer.response + answer.tool_calls,
-                output_text=answer.response + answer.tool_calls,
-                source=count.source,
-            )
-        )
+    def _hit(self, event: UsageEvent, would: Usage) -> UsageEvent:
+        """Book a framework's cache hit: nothing spent; what the call *would* have cost is saved."""
         cost = self.prices.cost(would, model=event.model, provider=event.provider, at=event.ts)
-        saving = cache_hit_saving(would, cost, lever="llm_cache")
-        nothing = Usage(input_tokens=0, output_tokens=0)
-        return replace(
-            event,
-            usage=nothing,
-            breakdown=Breakdown(calls=1),
-            cost=Cost(nano=0),
-            estimate_before=count.total,
-            savings=event.savings or (saving,),
-        )
-
-    def _prompt_cache(self, usage: Usage, model: str | None, provider: str | None, at: float) -> tuple[Saving, ...]:
-        if not (usage.cache_read or usage.cache_write_5m or usage.cache_write_1h):
-            return ()
-        saving = prompt_cache_saving(usage, self.prices.price(model or "", provider=provider, at=at))
-        return (saving,) if saving else ()
+        savings = event.savings or (cache_hit_saving(would, cost, lever="llm_cache"),)
+        return replace(event, usage=NOTHING_USED, breakdown=Breakdown(calls=1), cost=Cost(nano=0), savings=savings)
 
     def _prefixed(self, event: UsageEvent, prompt: Prompt, parts: Sequence[Part]) -> UsageEvent:
         key = (event.scope.session or event.scope.trace, event.model)
-        report = self.prefixes.observe(key, _prefix_parts(prompt, parts))
+        report = self.prefixes.observe(key, prefix_parts(prompt, parts))
         return replace(event, stable_prefix_tokens=report.stable_tokens, prefix_break=report.broken_by)
+
+
+def _described(call: Call, details: CallDetails, answered: Answered, *, keep_text: bool) -> UsageEvent:
+    """Return the event as far as the meter and the adapter tell it."""
+    scope = call.scope.filled_from(details.scope)
+    return UsageEvent(
+        id=call.id,
+        ts=call.ts,
+        scope=scope if scope.trace else replace(scope, trace=call.trace),
+        framework=call.framework,
+        parent_id=call.parent,
+        provider=details.provider,
+        request_model=details.model,
+        response_model=answered.response_model,
+        operation=details.operation,
+        node=details.node,
+        run_name=details.run_name,
+        status=call.status,
+        error_type=call.error_type,
+        streamed=call.streamed,
+        latency_ms=call.latency_ms,
+        ttft_ms=call.ttft_ms,
+        finish_reason=answered.answer.finish_reason,
+        messages=len(details.prompt.messages),
+        tools_offered=len(details.prompt.tools),
+        savings=call.savings,
+        fingerprint=fingerprint(details.prompt),
+        text=_text(details.prompt, answered.answer) if keep_text else None,
+    )
+
+
+def _scale(usage: Usage, count: PromptCount) -> float | None:
+    return usage.input_tokens / count.total if usage.input_tokens and count.total else None
 
 
 def _uncounted(prompt: Prompt) -> Component | None:
@@ -243,54 +190,6 @@ def _uncounted(prompt: Prompt) -> Component | None:
     return None
 
 
-def fingerprint(prompt: Prompt) -> str:
-    """Hash the fixed parts of *prompt*: system messages before the first turn, tools and answer schema."""
-    digest = hashlib.blake2b(digest_size=8)
-    for message in prompt.messages:
-        if message.role not in ("system", "developer"):
-            break
-        digest.update(message.text.encode("utf-8", "surrogatepass"))
-    digest.update(_fixed_digest(prompt))
-    return digest.hexdigest()
-
-
-def _fixed_digest(prompt: Prompt) -> bytes:
-    tools = [(tool.name, tool.description, tool.parameters) for tool in prompt.tools]
-    schema = prompt.output_schema and (prompt.output_schema.name, prompt.output_schema.schema)
-    text = json.dumps([tools, schema], sort_keys=False, default=str, ensure_ascii=False)
-    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
-
-
-def _message_digest(message: Message) -> bytes:
-    digest = hashlib.blake2b(message.role.encode(), digest_size=16)
-    for text in (message.text, message.reasoning, *(f"{c.name}({c.arguments})" for c in message.tool_calls)):
-        digest.update(b"\0" + text.encode("utf-8", "surrogatepass"))
-    return digest.digest()
-
-
-def _prefix_parts(prompt: Prompt, parts: Sequence[Part]) -> list[PrefixPart]:
-    """Group *parts* by where they stand: each message is one piece, tools and schema together are one."""
-    tokens: OrderedDict[int | None, int] = OrderedDict()
-    names: dict[int | None, tuple[int, str]] = {}
-    for part in parts:
-        tokens[part.message] = tokens.get(part.message, 0) + part.tokens
-        if part.tokens > names.get(part.message, (0, ""))[0]:
-            names[part.message] = (part.tokens, str(part.component))
-    fixed = _fixed_digest(prompt)
-    return [
-        PrefixPart(
-            digest=fixed if where is None else _message_digest(prompt.messages[where]),
-            tokens=size,
-            component=names.get(where, (0, str(Component.OVERHEAD)))[1],
-        )
-        for where, size in tokens.items()
-        if where is not None or prompt.tools or prompt.output_schema
-    ]
-
-
 def _text(prompt: Prompt, answer: Answer) -> str:
     messages: list[Mapping[str, object]] = [{"role": m.role, "text": m.text} for m in prompt.messages]
     return json.dumps({"messages": messages, "answer": answer.text}, ensure_ascii=False)
-
-
-__all__ = ["Accountant", "Call", "fingerprint"]

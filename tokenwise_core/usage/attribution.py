@@ -181,9 +181,7 @@ def _paint_tags(painted: _Paint, message: Message) -> None:
         painted.fill(tag.start, end, Component(tag.component))
 
 
-def _paint_known(
-    painted: _Paint, message: Message, known: Sequence[Known], base: Component, *, asks: bool
-) -> None:
+def _paint_known(painted: _Paint, message: Message, known: Sequence[Known], base: Component, *, asks: bool) -> None:
     """Paint template variables, longest first; the question last, so that a context that quotes it keeps its own."""
     if message.role == "tool":
         return
@@ -233,9 +231,7 @@ def _joined(hits: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int]]:
         yield start, end
 
 
-def _rest(
-    painted: _Paint, message: Message, base: Component, *, templated: bool
-) -> list[tuple[int, int, Component]]:
+def _rest(painted: _Paint, message: Message, base: Component, *, templated: bool) -> list[tuple[int, int, Component]]:
     """Return what the unpainted text is: the base, or for a filled-in template its fixed wording and the question."""
     length = len(message.text)
     if base is not Component.USER_INPUT or not painted.done:

@@ -1,0 +1,57 @@
+"""Hashes of a prompt's parts: its fixed parts as one fingerprint, and its pieces as the prefix ledger compares them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+
+from tokenwise_core.messages import Message, Prompt
+from tokenwise_core.usage.components import Component
+from tokenwise_core.usage.prompt_cache import PrefixPart
+from tokenwise_core.usage.reconcile import Part
+
+
+def fingerprint(prompt: Prompt) -> str:
+    """Hash the fixed parts of *prompt*: system messages before the first turn, tools and answer schema."""
+    digest = hashlib.blake2b(digest_size=8)
+    for message in prompt.messages:
+        if message.role not in ("system", "developer"):
+            break
+        digest.update(message.text.encode("utf-8", "surrogatepass"))
+    digest.update(_fixed_digest(prompt))
+    return digest.hexdigest()
+
+
+def _fixed_digest(prompt: Prompt) -> bytes:
+    tools = [(tool.name, tool.description, tool.parameters) for tool in prompt.tools]
+    schema = prompt.output_schema and (prompt.output_schema.name, prompt.output_schema.schema)
+    text = json.dumps([tools, schema], sort_keys=False, default=str, ensure_ascii=False)
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+
+
+def _message_digest(message: Message) -> bytes:
+    digest = hashlib.blake2b(message.role.encode(), digest_size=16)
+    for text in (message.text, message.reasoning, *(f"{c.name}({c.arguments})" for c in message.tool_calls)):
+        digest.update(b"\0" + text.encode("utf-8", "surrogatepass"))
+    return digest.digest()
+
+
+def prefix_parts(prompt: Prompt, parts: Sequence[Part]) -> list[PrefixPart]:
+    """Group *parts* by where they stand: each message is one piece, tools and schema together are one."""
+    tokens: dict[int | None, int] = {}
+    names: dict[int | None, tuple[int, str]] = {}
+    for part in parts:
+        tokens[part.message] = tokens.get(part.message, 0) + part.tokens
+        if part.tokens > names.get(part.message, (0, ""))[0]:
+            names[part.message] = (part.tokens, str(part.component))
+    fixed = _fixed_digest(prompt)
+    return [
+        PrefixPart(
+            digest=fixed if where is None else _message_digest(prompt.messages[where]),
+            tokens=size,
+            component=names.get(where, (0, str(Component.OVERHEAD)))[1],
+        )
+        for where, size in tokens.items()
+        if where is not None or prompt.tools or prompt.output_schema
+    ]
