@@ -4,6 +4,9 @@ import copy
 import pickle
 from concurrent.futures import ThreadPoolExecutor
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from tokenwise_core.demo.workload.values import Turn
 from tokenwise_core.messages import Answer, Message, Prompt, ToolDefinition
 from tokenwise_core.testing import FakeClock, PromptCache, Replay, ReplayAnswer
@@ -161,3 +164,42 @@ def test_a_copy_answers_the_same_with_a_cold_prompt_cache() -> None:
     for twin in (copy.deepcopy(replay), pickle.loads(pickle.dumps(replay))):
         answered = ask(twin, system(LONG), user(HARD.user))
         assert (answered.answer.text, cached(answered)) == (HARD.right, 0)
+
+
+# Laws
+
+
+prompts = st.lists(
+    st.lists(st.sampled_from([LONG, f"{LONG} more", "Hello.", HARD.user]), max_size=4), min_size=1, max_size=4
+)
+
+
+@given(prompts)
+def test_cached_tokens_come_in_steps_and_never_exceed_the_prompt(texts: list[list[str]]) -> None:
+    replay = strong(clock=FakeClock())
+    for conversation in texts:
+        answered = ask(replay, system(LONG), *map(user, conversation), user(HARD.user))
+        assert cached(answered) == 0 or cached(answered) >= 1024
+        assert cached(answered) % 128 == 0
+        assert cached(answered) <= answered.usage["prompt_tokens"]
+
+
+@given(prompts)
+def test_a_growing_conversation_reads_back_all_but_its_news(texts: list[list[str]]) -> None:
+    replay = strong(clock=FakeClock())
+    history = [system(LONG)]
+    before = ask(replay, *history, user("x"))
+    for conversation in texts:
+        history = [*history, *map(user, conversation)]
+        answered = ask(replay, *history, user("x"))
+        assert cached(answered) > before.usage["prompt_tokens"] - 128 - 16  # a step, and the marks around a message
+        before = answered
+
+
+def test_dead_prefixes_are_forgotten() -> None:
+    clock = FakeClock()
+    cache = PromptCache(clock=clock)
+    for i in range(50):
+        clock.advance(100)
+        cache.see("m", Prompt(messages=(user(f"text {i}"), user("more"))))
+    assert len(cache._roots["m"].after) <= 6  # two lives of traffic

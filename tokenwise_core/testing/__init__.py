@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from tokenwise_core.testing.fakes import FakeClock, HashEmbedder, capture_usage
 from tokenwise_core.testing.prompt_cache import PromptCache
-from tokenwise_core.testing.replay import SUMMARY_PREFIX, UNKNOWN, Replay, ReplayAnswer, Tier
+from tokenwise_core.testing.replay import REPLAY_PRICES, SUMMARY_PREFIX, UNKNOWN, Replay, ReplayAnswer, Tier
 from tokenwise_core.testing.wire import ProviderFormat, ReplayChunk, ToolCallDelta
 
 __all__ = [
+    "REPLAY_PRICES",
     "SUMMARY_PREFIX",
     "UNKNOWN",
     "FakeClock",

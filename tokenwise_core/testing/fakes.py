@@ -68,17 +68,25 @@ class HashEmbedder:
 
 
 @contextmanager
-def capture_usage(recorder: Recorder) -> Iterator[list[UsageEvent]]:
-    """Collect the events that *recorder* records inside; complete once the block has been left.
+def capture_usage(recorder: Recorder | None = None, *, timeout_s: float = 10.0) -> Iterator[list[UsageEvent]]:
+    """Collect the events that are recorded inside, complete once the block is left.
 
-    >>> with capture_usage(recorder) as events:
-    ...     chain.invoke("hello")
+    *recorder* is the one that the handlers write to: by default the one that handlers of this process share.
+    *timeout_s* bounds the waits for its queue.
+
+    >>> with capture_usage() as events:
+    ...     chain.invoke("hello", config={"callbacks": [TokenBreakdownHandler()]})
     >>> events[0].breakdown.total_tokens
     """
+    if recorder is None:
+        from tokenwise_core.usage.runtime import shared_runtime  # a clock or an embedder need no store and no prices
+
+        recorder = shared_runtime().recorder
+    recorder.flush(timeout_s)  # what was queued before is not ours
     events: list[UsageEvent] = []
     unsubscribe = recorder.subscribe(events.append)
     try:
         yield events
-        recorder.flush()
     finally:
+        recorder.flush(timeout_s)
         unsubscribe()

@@ -26,6 +26,16 @@ UNKNOWN = "I have no recording for this."
 SUMMARY_PREFIX = "Extractive summary:"
 COUNTED_AS = "gpt-4o-mini"
 """The replayed models have no tokeniser of their own: they count as this one does."""
+REPLAY_PRICES: Mapping[str, Any] = {
+    "models": {
+        "replay-cheap": {"input": 0.25, "cache_read": 0.025, "output": 2.00, "context_window": 128_000},
+        "replay-strong": {"input": 1.25, "cache_read": 0.125, "output": 10.00, "context_window": 128_000},
+    }
+}
+"""Imaginary prices of the two replayed models, in dollars for a million tokens, as overrides for a `PriceBook`.
+
+Nobody sells these models. The figures stand five to one as the list prices of gpt-5-mini and gpt-5 do (August 2025).
+"""
 
 _SUMMARY_SHARE = 1 / 3
 _SUMMARY_TOKENS = (64, 400)  # at least and at most, where the prompt names no length
