@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, overload
 
+from tokenwise_core.analytics.formats import plain_report, rich_report
+from tokenwise_core.analytics.html import html_tables
+from tokenwise_core.analytics.report import EMBEDDING, Report, make_report
 from tokenwise_core.errors import BadInput
 from tokenwise_core.usage.components import Breakdown
 from tokenwise_core.usage.events import UsageEvent
+from tokenwise_core.usage.store.memory import MemoryStore
+from tokenwise_core.usage.store.totals import SavingTotals
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
+    from rich.console import Group
 
     from tokenwise_core.usage.meter import Meter
-    from tokenwise_core.usage.store.totals import SavingTotals
-
-EMBEDDING = "embedding"  # the operation of calls that are counted apart
 
 _KEYS: Mapping[str, Callable[[UsageEvent], str | None]] = {
     "application": lambda event: event.scope.application,
@@ -79,16 +82,12 @@ class Reporting:
         return self.meter.cost()
 
     def savings(self) -> dict[str, SavingTotals]:
-        """Return what each lever saved: against what, at what overhead, and the measured quality (None: not measured)."""
-        from tokenwise_core.analytics.live_report import saved_by_lever
-
-        return saved_by_lever(self.events())
+        """Return what each lever saved: against what, at what overhead, with what quality (None: not measured)."""
+        return {str(row.key["lever"]): row.totals for row in _kept(self.events()).savings()}
 
     def report(self) -> str:
         """Return a plain-text report: components, cost, models, latency, savings."""
-        from tokenwise_core.analytics.live_report import text_report
-
-        return text_report(self.events(), self.meter.finished)
+        return plain_report(self._report())
 
     def flush(self) -> None:
         """Wait until every finished call is counted and stored."""
@@ -105,12 +104,18 @@ class Reporting:
     def __str__(self) -> str:
         return self.report()
 
-    def __rich__(self) -> RenderableType:
-        from tokenwise_core.analytics.live_report import rich_report
-
-        return rich_report(self.events(), self.meter.finished)
+    def __rich__(self) -> Group:
+        return rich_report(self._report())
 
     def _repr_html_(self) -> str:
-        from tokenwise_core.analytics.live_report import html_table
+        return html_tables(self._report())
 
-        return html_table(self.events())
+    def _report(self) -> Report:
+        events = self.events()
+        return replace(make_report(_kept(events)), store="", unseen=max(0, self.meter.finished - len(events)))
+
+
+def _kept(events: Sequence[UsageEvent]) -> MemoryStore:
+    store = MemoryStore()
+    store.add(events)
+    return store

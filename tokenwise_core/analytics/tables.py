@@ -1,0 +1,192 @@
+"""A report as tables of text, ready for a terminal or a page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from tokenwise_core.analytics.notation import (
+    UNKNOWN,
+    count,
+    dollars,
+    key_text,
+    milliseconds,
+    moment,
+    nano_dollars,
+    rate,
+    share,
+)
+from tokenwise_core.analytics.report import Report
+from tokenwise_core.usage.components import Component, CountSource, is_estimate
+from tokenwise_core.usage.store.histograms import Metric
+from tokenwise_core.usage.store.protocol import Row, SavingRow
+from tokenwise_core.usage.store.totals import Totals
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """Rows of text; the first column is a name, the others are numbers. *sums* stand below a line."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: Sequence[tuple[str, ...]] = ()
+    sums: Sequence[tuple[str, ...]] = ()
+
+
+def tables(report: Report) -> list[Table]:
+    """Return the components, the groups that were asked for, and what was saved."""
+    groups = [group_table(name, rows) for name, rows in report.groups.items() if rows]
+    return [component_table(report), *groups, *([savings_table(report.savings)] if report.savings else [])]
+
+
+def component_table(report: Report) -> Table:
+    """Return where the tokens and the money went."""
+    totals, breakdown = report.totals, report.totals.breakdown
+    estimated = is_estimate(breakdown.split)
+    shares = breakdown.percentages()
+    rows = [
+        (
+            component.label,
+            count(n, estimated=estimated),
+            share(shares.get(component, 0), 100),
+            count(totals.cached.get(component) or None) if not component.is_output else "",
+            nano_dollars(totals.nano.get(component, 0)) if totals.priced_calls else UNKNOWN,
+            share(report.cost_share(component)),
+        )
+        for component in Component
+        if (n := totals.tokens.get(component))
+    ]
+    read = count(totals.cache_read) if totals.cache_known_input else UNKNOWN
+    return Table(
+        title="Where the tokens went",
+        columns=("component", "tokens", "share", "from cache", "cost", "of cost"),
+        rows=rows,
+        sums=[
+            ("input", _tokens(totals, totals.input_tokens), _of_all(totals, totals.input_tokens), read, "", ""),
+            ("output", _tokens(totals, totals.output_tokens), _of_all(totals, totals.output_tokens), "", "", ""),
+            ("total", _tokens(totals, totals.total_tokens), "", "", cost(totals), ""),
+        ],
+    )
+
+
+def group_table(name: str, rows: Sequence[Row]) -> Table:
+    """Return one line a group: calls, tokens, cache, money, latency."""
+    return Table(
+        title=f"By {name}",
+        columns=(name, "calls", "input", "output", "cached", "cost", "p50", "p95"),
+        rows=[_group_row(name, row) for row in rows],
+    )
+
+
+def savings_table(rows: Sequence[SavingRow]) -> Table:
+    """Return what each lever saved, its own overhead charged; quality that nobody measured says so."""
+    return Table(
+        title="Saved (without it − with it − its own overhead)",
+        columns=("lever", "times", "tokens", "cost", "overhead", "quality"),
+        rows=[
+            (
+                str(row.key["lever"]),
+                count(row.totals.bookings),
+                count(row.totals.saved.tokens),
+                ("" if row.totals.priced == row.totals.bookings else "≥") + nano_dollars(row.totals.saved.nano),
+                nano_dollars(row.totals.overhead.nano),
+                quality(row.totals.quality),
+            )
+            for row in rows
+        ],
+    )
+
+
+def summary(report: Report) -> list[tuple[str, str]]:
+    """Return the figures that head a report, each with its name."""
+    totals, apart = report.totals, report.embeddings
+    split = f"{totals.input_tokens:,} in, {totals.output_tokens:,} out"
+    busiest = rate(report.busiest_requests_per_minute)
+    figures = [
+        ("calls", count(totals.calls)),
+        ("tokens", f"{_tokens(totals, totals.total_tokens)} ({split})"),
+        ("cost", cost(totals)),
+        ("from the prompt cache", share(totals.cache_hit_rate)),
+        ("latency p50 / p95", _quantiles(totals, Metric.LATENCY_US)),
+        ("first token p50 / p95", _quantiles(totals, Metric.TTFT_US)),
+        ("requests a minute", f"{rate(report.requests_per_minute)} (busiest hour {busiest})"),
+    ]
+    if apart.calls:
+        spent = f"{count(apart.total_tokens)} tokens in {_calls(apart.calls)}, {cost(apart)}"
+        figures.append(("embeddings, apart", spent))
+    return figures
+
+
+def notes(report: Report) -> Iterator[str]:
+    """Yield what a reader must know about the figures: estimates, unknown prices, calls left out."""
+    totals = report.totals
+    counted = sum(n for source, n in totals.sources.items() if source is not CountSource.REPORTED)
+    if counted:
+        yield f"{_of(counted, totals)} reported no usage and were counted by us (tokenwise doctor names the remedy)"
+    split = sum(n for source, n in totals.splits.items() if is_estimate(source))
+    if split:
+        yield f"≈ marks estimates: the parts of {_of(split, totals)} were measured with a stand-in tokeniser"
+    if report.unpriced:
+        models = ", ".join(f"{model or 'a model without a name'} ({n:,})" for model, n in report.unpriced.items())
+        yield f"no price is known for {_calls(sum(report.unpriced.values()))}, the cost leaves them out: {models}"
+    if totals.side_tokens:
+        yield f"{totals.side_tokens:,} more tokens were billed beside the prompts (compaction, tool prompts)"
+    if report.unseen:
+        yield f"only the newest calls are in this report: the store has {_calls(report.unseen)} more"
+
+
+def period(report: Report) -> str:
+    """Return the time that the report covers."""
+    query = report.query
+    since = query.since if query.since is not None else _first(report.hours)
+    until = query.until if query.until is not None else report.made_at
+    return f"until {moment(until)} UTC" if since is None else f"{moment(since)} to {moment(until)} UTC"
+
+
+def cost(totals: Totals) -> str:
+    """Return the known cost; `≥` where some of the calls have no price."""
+    partly = totals.priced_calls and totals.unpriced_calls
+    return f"{'≥' if partly else ''}{dollars(totals.cost_usd)}"
+
+
+def quality(change: float | None) -> str:
+    """Return the measured change of the answers' score."""
+    return "not measured" if change is None else f"{change:+.3f}"
+
+
+def _group_row(name: str, row: Row) -> tuple[str, ...]:
+    totals = row.totals
+    return (
+        key_text(name, row.key[name]),
+        count(totals.calls),
+        _tokens(totals, totals.input_tokens),
+        _tokens(totals, totals.output_tokens),
+        share(totals.cache_hit_rate),
+        cost(totals),
+        milliseconds(totals.milliseconds(Metric.LATENCY_US, 0.5)),
+        milliseconds(totals.milliseconds(Metric.LATENCY_US, 0.95)),
+    )
+
+
+def _tokens(totals: Totals, n: int) -> str:
+    return count(n, estimated=is_estimate(totals.breakdown.source))
+
+
+def _of_all(totals: Totals, n: int) -> str:
+    return share(n, totals.total_tokens)
+
+
+def _quantiles(totals: Totals, metric: Metric) -> str:
+    return " / ".join(milliseconds(totals.milliseconds(metric, q)) for q in (0.5, 0.95))
+
+
+def _of(n: int, totals: Totals) -> str:
+    return f"{n:,} of {_calls(totals.calls)}"
+
+
+def _calls(n: int) -> str:
+    return "1 call" if n == 1 else f"{n:,} calls"
+
+
+def _first(hours: Sequence[Row]) -> float | None:
+    return float(hours[0].key["hour"] or 0) if hours else None
