@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from functools import wraps
-from typing import Any, ParamSpec
+from typing import Any, TypeVar, cast
 from uuid import UUID
 
 from langchain_core.callbacks import BaseCallbackHandler
@@ -30,23 +30,26 @@ from tokenwise_langchain.snapshots import Reply, Request, scope_of, template_var
 
 log = logging.getLogger("tokenwise.langchain")
 
-P = ParamSpec("P")
+Hook = TypeVar("Hook", bound=Callable[..., None])
 _ABORTS = (GeneratorExit, asyncio.CancelledError, KeyboardInterrupt)
 _LOGGED_ERRORS = 3  # one broken hook must not write a line for every token
 
 
-def _fail_open(hook: Callable[P, None]) -> Callable[P, None]:
+def _fail_open(hook: Hook) -> Hook:
     """Wrap a hook so that nothing of ours reaches the call: log (no user text) and count."""
 
     @wraps(hook)
-    def guarded(*args: P.args, **kwargs: P.kwargs) -> None:
+    def guarded(self: TokenBreakdownHandler, *args: Any, **kwargs: Any) -> None:
         try:
-            hook(*args, **kwargs)
+            hook(self, *args, **kwargs)
         except Exception as error:  # noqa: BLE001  fail-open boundary: bookkeeping never fails the user's call
-            handler: Any = args[0]
-            handler._failed(hook.__name__, error)
+            self._failed(hook.__name__, error)
 
-    return guarded
+    return cast("Hook", guarded)
+
+
+def _runtime_of(store: Store | str | None) -> Runtime:
+    return shared_runtime(store) if store is None or isinstance(store, str) else make_runtime(store)
 
 
 class TokenBreakdownHandler(Reporting, BaseCallbackHandler):
@@ -69,7 +72,7 @@ class TokenBreakdownHandler(Reporting, BaseCallbackHandler):
     ) -> None:
         self._url = store if isinstance(store, str) else None
         self._log = log
-        runtime = runtime or (shared_runtime(self._url) if store is None or self._url else make_runtime(store))  # type: ignore[arg-type]
+        runtime = runtime or _runtime_of(store)
         self.meter = Meter(runtime.recorder, runtime.accountant, framework="langchain", log_calls=log)
         self.errors = 0
 
@@ -251,7 +254,7 @@ def track_tokens(
 ) -> Iterator[TokenBreakdownHandler]:
     """Track every model call made inside, without passing a handler; the arguments are those of the handler.
 
-    Follows asyncio tasks and LangChain's own threads. Trackers nest: what the inner one sees, the outer one reports too.
+    Follows asyncio tasks and LangChain's own threads. Trackers nest: the outer one reports what the inner one sees.
 
     >>> with track_tokens() as tracker:
     ...     chain.invoke("…")

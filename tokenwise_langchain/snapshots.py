@@ -16,6 +16,7 @@ from tokenwise_core.usage.normalize import normalize_usage, usage_from_response
 from tokenwise_langchain.convert import Fields, joined, read_content, snapshot, to_answer, to_prompt
 
 _SESSION = ("thread_id", "session_id", "conversation_id")
+_MODEL = ("model_name", "model", "model_id")
 _USER = ("user_id", "user")
 _OUR_TAGS = ("seq:step:", "map:key:", "branch:", "condition:", "graph:step:", "langsmith:", "fallback", "retry:")
 
@@ -103,11 +104,10 @@ class Reply:
     def answered(self) -> Answered:
         """Project the snapshot."""
         metadata = self._metadata()
-        usage = self._usage(metadata)
         return Answered(
             answer=self._answer(),
-            usage=usage,
-            response_model=_first(metadata, ("model_name", "model", "model_id")) or _text(self._output.get("model_name")),
+            usage=self._usage(metadata),
+            response_model=_first(metadata, _MODEL) or _first(self._output, _MODEL),
             response_id=_first(metadata, ("id", "response_id")),
         )
 
@@ -146,7 +146,7 @@ def _choices(response: LLMResult | None) -> Iterator[tuple[dict[str, Any], Field
     for choices in response.generations if response is not None else ():
         for choice in choices:
             message = getattr(choice, "message", None)
-            fields = {"content": choice.text} if message is None else snapshot(message)
+            fields: dict[str, Any] = {"content": choice.text} if message is None else snapshot(message)
             if fields.get("usage_metadata"):
                 fields["usage_metadata"] = dict(fields["usage_metadata"])
             yield fields, choice.generation_info

@@ -101,8 +101,9 @@ class ReplayChatModel(BaseChatModel):
             response_format={"type": "json_schema", "json_schema": answer_format},
             ls_structured_output_format={"kwargs": {"method": method}, "schema": schema},
         )
-        is_model = isinstance(schema, type) and issubclass(schema, BaseModel)
-        parser: Runnable[Any, Any] = PydanticOutputParser(pydantic_object=schema) if is_model else JsonOutputParser()
+        parser: Runnable[Any, Any] = JsonOutputParser()
+        if isinstance(schema, type) and issubclass(schema, BaseModel):
+            parser = PydanticOutputParser[BaseModel](pydantic_object=schema)
         if not include_raw:
             return model | parser
         parsed = RunnablePassthrough.assign(parsed=itemgetter("raw") | parser, parsing_error=lambda _: None)
@@ -180,7 +181,8 @@ class ReplayChatModel(BaseChatModel):
             output_tokens=usage.output_tokens,
             total_tokens=usage.input_tokens + usage.output_tokens,
             input_token_details=InputTokenDetails(
-                cache_read=usage.cache_read or 0, cache_creation=(usage.cache_write_5m or 0) + (usage.cache_write_1h or 0)
+                cache_read=usage.cache_read or 0,
+                cache_creation=(usage.cache_write_5m or 0) + (usage.cache_write_1h or 0),
             ),
             output_token_details=OutputTokenDetails(reasoning=usage.reasoning or 0),
         )
