@@ -130,6 +130,8 @@ def _side_sum(side: Side, *, inputs: bool) -> int:
 
 def service_tier(raw: Fields) -> str | None:
     """Return the service tier that a report names, in lower case (Google's may hide in `trafficType`)."""
+    if (raw.text("speed") or "").lower() == "fast":  # Anthropic's fast mode, dearer than any tier
+        return "fast"
     if tier := raw.text("service_tier", "serviceTier"):
         return tier.lower()
     traffic = (raw.text("trafficType", "traffic_type") or "").lower()

@@ -44,7 +44,8 @@ _BY_COUNT: tuple[tuple[frozenset[str], Reader], ...] = (
 _WIRE_NAMES = (
     *_COUNTS, *_LANGCHAIN, *_ANTHROPIC, "billed_units", "total_tokens",
     "prompt_tokens_details", "completion_tokens_details", "input_tokens_details", "output_tokens_details",
-    "cached_content_token_count", "tool_use_prompt_token_count", "usage", "usage_metadata", "response", "message", "x_groq",
+    "cached_content_token_count", "tool_use_prompt_token_count", "usage", "usage_metadata", "response", "message",
+    "x_groq",
 )  # fmt: skip
 _HOLDERS = (
     "usage", "usageMetadata", "usage_metadata", "token_usage", "amazon-bedrock-invocationMetrics",

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from genai_prices import extract_usage
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict
 
@@ -28,7 +28,8 @@ DATA = Path(os.environ.get("TOKENWISE_DATA", Path(__file__).parents[4] / "shared
 
 
 def load(path: Path) -> dict[str, Any]:
-    return json.loads(path.read_text(encoding="utf-8"))
+    case: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return case
 
 
 def said(usage: Usage) -> dict[str, Any]:
@@ -108,7 +109,7 @@ COUNT = st.one_of(st.none(), st.integers(0, 10_000), st.floats(0, 1000), st.inte
 ODD = st.one_of(COUNT, st.text(max_size=3), st.booleans(), st.just(float("nan")), st.just({}), st.just([]))
 
 
-def details(*names: str) -> st.SearchStrategy[object]:
+def details(*names: str) -> st.SearchStrategy[Any]:
     return st.one_of(st.none(), st.dictionaries(st.sampled_from(names), COUNT))
 
 
@@ -116,7 +117,7 @@ MODALITIES = st.lists(
     st.fixed_dictionaries({"modality": st.sampled_from(["TEXT", "AUDIO", "IMAGE", "DOCUMENT"]), "tokenCount": COUNT}),
     max_size=3,
 )
-DIALECTS = {
+DIALECTS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
     "chat": {
         "prompt_tokens": COUNT, "completion_tokens": COUNT, "total_tokens": COUNT,
         "prompt_tokens_details": details("cached_tokens", "cache_write_tokens", "audio_tokens", "image_tokens"),
@@ -153,14 +154,12 @@ DIALECTS = {
 
 @pytest.mark.parametrize("dialect", DIALECTS)
 @given(data=st.data())
-@settings(max_examples=30, deadline=None)
 def test_buckets_are_exclusive_and_sum_to_the_totals_for_any_numbers(dialect: str, data: st.DataObject) -> None:
     raw = data.draw(st.fixed_dictionaries({}, optional=DIALECTS[dialect]))
     assert_lawful(normalize_usage(dialect, raw))
 
 
 @given(raw=st.dictionaries(st.sampled_from(sorted({key for d in DIALECTS.values() for key in d})), ODD))
-@settings(max_examples=60, deadline=None)
 def test_mixed_and_broken_reports_keep_the_law_and_raise_nothing(raw: dict[str, object]) -> None:
     assert_lawful(normalize_usage(None, raw))
     usage_from_response({"usage": raw}, raw)
