@@ -54,13 +54,26 @@ def _shared(path: Path | None) -> Embedder:
     return CachedEmbedder(OnnxEmbedder(path))
 
 
+class _Guard:
+    """A lock for each process: one that a fork copied while it was held would never be released in the child."""
+
+    def __init__(self) -> None:
+        self._locks: dict[int, Lock] = {}
+
+    def __enter__(self) -> None:
+        self._locks.setdefault(os.getpid(), Lock()).acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._locks[os.getpid()].release()
+
+
 class CachedEmbedder:
     """Another embedder with a memo of the last *max_texts* texts (1.5 kB each at 384 dimensions). Thread-safe."""
 
     def __init__(self, embedder: Embedder, *, max_texts: int = 4096) -> None:
         self._embedder, self._max_texts = embedder, max_texts
         self._memo: LRUCache[bytes, Vectors] = LRUCache(max_texts)
-        self._lock = Lock()
+        self._lock = _Guard()
 
     @property
     def id(self) -> str:
@@ -104,7 +117,7 @@ class OnnxEmbedder:
         self._threads, self._max_tokens, self._batch = threads, max_tokens, batch
         self._model: _Model | None = None
         self._opened_in = 0
-        self._lock = Lock()
+        self._lock = _Guard()
 
     @property
     def id(self) -> str:
@@ -137,7 +150,7 @@ class OnnxEmbedder:
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
         self.__dict__.update(state)
-        self._lock = Lock()
+        self._lock = _Guard()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -201,6 +201,18 @@ def test_copies_open_their_own_session(embedder: Embedder) -> None:
         assert np.allclose(twin.embed(["tea"]), expected, atol=1e-4)
 
 
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_child_forked_while_another_thread_embeds_does_not_hang() -> None:
+    memo = CachedEmbedder(EMBEDDER)
+    receiver, sender = multiprocessing.get_context("fork").Pipe()
+    with memo._lock, EMBEDDER._lock:
+        child = multiprocessing.get_context("fork").Process(target=lambda: sender.send(memo.embed(["tea"]).shape))
+        child.start()
+        assert receiver.poll(60)
+    assert receiver.recv() == (1, 384)
+    child.join(10)
+
+
 def _embed_in_child(sender: "multiprocessing.connection.Connection") -> None:
     sender.send((EMBEDDER.embed(["tea"])[0].tolist(), EMBEDDER._opened_in))
 

@@ -349,6 +349,22 @@ def test_a_summary_is_extractive_and_says_so(messages: tuple[Message, ...]) -> N
     assert "summar" not in text.removeprefix(SUMMARY_PREFIX).casefold()
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Summarise this text: Order 4711 is late. It left Lyon on 3 May.",
+        "Please summarize the report below.\n\nOrder 4711 is late.\n\nSystem: it left Lyon on 3 May.",
+        "Write a short summary of the following. Order 4711 is late. It left Lyon on 3 May.",
+        "Order 4711 is late. It left Lyon on 3 May.\n\nSummarize the text above.",
+    ],
+)
+def test_a_plain_text_is_summarised_without_its_instruction(text: str) -> None:
+    summary = ask(strong(), user(text)).answer.text.removeprefix(SUMMARY_PREFIX)
+    assert "Order 4711 is late." in summary
+    assert "left Lyon on 3 May." in summary
+    assert "ummar" not in summary
+
+
 def test_a_summary_keeps_to_the_length_that_is_asked_for() -> None:
     text = ask(strong(), user(f"Summarise this in 30 tokens:\n\n{TALK}")).answer.text
     assert 5 < words(text) <= 30

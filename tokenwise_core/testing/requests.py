@@ -29,6 +29,7 @@ _TRANSCRIPT = re.compile(
 _END_OF_EXAMPLE = re.compile(r"\bEND OF EXAMPLE\b", re.IGNORECASE)
 _MARKUP = re.compile(r"</?[a-zA-Z_]+(?:\s[^<>]*)?>")
 _LIMIT = re.compile(r"\b(\d{2,5})\s+(words|tokens)\b", re.IGNORECASE)
+_SPEAKERS = 2  # lines that name a speaker make a transcript; a single one may be prose
 _WORDS_TO_TOKENS = 4 / 3
 
 
@@ -86,12 +87,21 @@ def _material(instruction: str, rest: list[Message]) -> str:
     """Return what is to be summarised: what the instruction's own message carries, else the messages beside it."""
     example = _END_OF_EXAMPLE.search(instruction)
     carried = instruction[example.end() :] if example else instruction
-    transcript = _TRANSCRIPT.search(carried)
-    if transcript:
-        return _plain(carried[transcript.start() :])
+    speakers = list(_TRANSCRIPT.finditer(carried))
+    if len(speakers) >= _SPEAKERS:
+        return _plain(carried[speakers[0].start() :])
     if rest:
         return _plain("\n".join(f"{m.role}: {m.text}" for m in rest if m.text))
-    return _plain("\n\n".join(part for part in re.split(r"\n\s*\n", carried) if not _SUMMARISE.search(part)))
+    paragraphs = "\n\n".join(part for part in re.split(r"\n\s*\n", carried) if not _SUMMARISE.search(part))
+    return _plain(paragraphs) or _plain(_after_instruction(carried))
+
+
+def _after_instruction(text: str) -> str:
+    """Return what follows the instruction in its own paragraph: after its colon, or else its sentence."""
+    found = _SUMMARISE.search(text)
+    rest = text[found.end() :] if found else text
+    end = re.search(r":\s|[.!?]\s|\n", rest)
+    return rest[end.end() :] if end else ""
 
 
 def _plain(text: str) -> str:
