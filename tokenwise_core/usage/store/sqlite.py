@@ -1,0 +1,79 @@
+"""The default store: one SQLite file in WAL mode, which several processes may read and write."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, cast
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event
+
+from tokenwise_core.usage.store.sql import SQLStore
+
+BUSY_TIMEOUT_MS = 10_000
+WAL_PAGES = 4_000
+"""Pages (16 MB) in the log before they are copied into the file: pages written often are copied once."""
+_VACUUM_PAGES = 2_000
+
+
+class SQLiteStore(SQLStore):
+    """A store in the file at *path*.
+
+    With `synchronous=NORMAL` a power cut may lose the last transactions; neither it nor a killed process damages the
+    file.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self._path = str(Path(path).expanduser().absolute())
+        super().__init__(URL.create("sqlite", database=self._path).render_as_string())
+
+    def _create_engine(self) -> Engine:
+        Path(self._path).parent.mkdir(parents=True, exist_ok=True)
+        engine = create_engine(self._url, connect_args={"timeout": BUSY_TIMEOUT_MS / 1000})
+        event.listen(engine, "connect", _prepare)
+        return engine
+
+    @contextmanager
+    def _locked(self, connection: Connection) -> Iterator[None]:
+        with connection.begin():
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+            yield
+
+    def _known(self, connection: Connection, ids: list[str]) -> set[str]:
+        found = connection.exec_driver_sql(
+            "SELECT id FROM event WHERE id IN (SELECT value FROM json_each(?))", (json.dumps(ids),)
+        )
+        return set(found.scalars())
+
+    def _used_bytes(self) -> int:
+        with self._reading() as connection:
+            pages, free, size = (
+                int(connection.exec_driver_sql(f"PRAGMA {name}").scalar_one())
+                for name in ("page_count", "freelist_count", "page_size")
+            )
+        return (pages - free) * size
+
+    def _give_back(self) -> None:
+        with self._errors_named(), self._opened().connect() as connection:
+            driver = cast(sqlite3.Connection, connection.connection.driver_connection)
+            while driver.execute("PRAGMA freelist_count").fetchone()[0]:
+                driver.executescript(f"PRAGMA incremental_vacuum({_VACUUM_PAGES})")  # execute() frees a single page
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "_path": self._path}
+
+
+def _prepare(connection: sqlite3.Connection, record: object) -> None:
+    """Set up a new handle: transactions are ours to begin; vacuuming must be chosen before the first table is made."""
+    connection.isolation_level = None
+    for pragma in (
+        "auto_vacuum = INCREMENTAL",
+        "journal_mode = WAL",
+        "synchronous = NORMAL",
+        f"wal_autocheckpoint = {WAL_PAGES}",
+        f"busy_timeout = {BUSY_TIMEOUT_MS}",
+    ):
+        connection.execute(f"PRAGMA {pragma}")

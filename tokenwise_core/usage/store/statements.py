@@ -1,0 +1,152 @@
+"""The reading statements of the SQL stores: roll-ups for whole hours, single calls for what sticks out at the ends."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import ColumnElement, Select, Table, func, literal, select, tuple_, union_all
+
+from tokenwise_core.usage.store.protocol import DIMENSIONS, HOUR, PERIODS, PERSONAL, Query
+from tokenwise_core.usage.store.schema import EVENT, EVENT_HOUR, SAVING, SAVING_HOUR, SERIES, SESSION_HOUR
+from tokenwise_core.usage.store.totals import COLUMNS, SAVING_COLUMNS
+
+_IN_SESSION_HOUR = {"application", *PERSONAL, *PERIODS}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Span:
+    """The part of a query that a table answers: hours [first, last) of a roll-up, or times [since, until)."""
+
+    table: Table
+    first: int | None = None
+    last: int | None = None
+    since: float | None = None
+    until: float | None = None
+
+    def conditions(self) -> Iterator[ColumnElement[bool]]:
+        c = self.table.c
+        if self.first is not None:
+            yield c.hour >= self.first
+        if self.last is not None:
+            yield c.hour < self.last
+        if self.since is not None:
+            yield c.ts >= self.since
+        if self.until is not None:
+            yield c.ts < self.until
+
+
+def spans(query: Query, raw: Table, rollup: Table | None, *, kept_from: int | None) -> list[Span]:
+    """Return what to read for *query*.
+
+    Whole hours come from *rollup*. Single calls from before the hour *kept_from* are gone: there, an hour that the
+    query cuts is read whole.
+    """
+    since, until = query.since, query.until
+    everything = Span(table=raw, since=since, until=until)
+    if rollup is None:
+        return [everything]
+    gone_before = -math.inf if kept_from is None else kept_from * HOUR
+    first = None if since is None else _hour(since, up=since >= gone_before)
+    last = None if until is None else _hour(until, up=until < gone_before)
+    if first is not None and last is not None and first >= last:
+        return [everything]
+    parts = [Span(table=rollup, first=first, last=last)]
+    if since is not None and first is not None and since < first * HOUR:
+        parts.append(Span(table=raw, since=since, until=first * HOUR))
+    if until is not None and last is not None and until > last * HOUR:
+        parts.append(Span(table=raw, since=last * HOUR, until=until))
+    return parts
+
+
+def _hour(ts: float, *, up: bool) -> int:
+    return math.ceil(ts / HOUR) if up else math.floor(ts / HOUR)
+
+
+def totals_statement(
+    query: Query, by: Sequence[str], *, kept_from: int | None, top: int | None
+) -> Select[tuple[object, ...]]:
+    """Select the values of *by*, the sums of `COLUMNS` and the joined measurements."""
+    asked = {*by, *query.names()}
+    rollup = EVENT_HOUR if not asked & set(PERSONAL) else SESSION_HOUR if asked <= _IN_SESSION_HOUR else None
+    parts = [
+        _part(span, query, by, COLUMNS, measured=True)
+        for span in spans(query, EVENT, rollup, kept_from=kept_from)
+    ]  # fmt: skip
+    statement = _summed(parts, by, COLUMNS, measured=True)
+    if top is None:
+        return statement
+    groups = statement.subquery()
+    return select(groups).order_by((groups.c.input_tokens + groups.c.output_tokens).desc()).limit(top)
+
+
+def savings_statement(query: Query, by: Sequence[str], *, kept_from: int | None) -> Select[tuple[object, ...]]:
+    """Select the values of *by* and the sums of `SAVING_COLUMNS`."""
+    rollup = None if {*by, *query.names()} & set(PERSONAL) else SAVING_HOUR
+    parts = [
+        _part(span, query, by, SAVING_COLUMNS, measured=False)
+        for span in spans(query, SAVING, rollup, kept_from=kept_from)
+    ]
+    return _summed(parts, by, SAVING_COLUMNS, measured=False)
+
+
+def events_statement(query: Query, *, after: tuple[float, str] | None, limit: int) -> Select[tuple[object, ...]]:
+    """Select one page of calls in order of their start."""
+    columns = [SERIES.c[name].label(f"series_{name}") for name in DIMENSIONS]
+    statement = select(EVENT, *columns).join_from(EVENT, SERIES, EVENT.c.series == SERIES.c.id)
+    span = Span(table=EVENT, since=query.since, until=query.until)
+    statement = statement.where(*span.conditions(), *_named(EVENT, query))
+    if after is not None:
+        statement = statement.where(EVENT.c.ts >= after[0], tuple_(EVENT.c.ts, EVENT.c.id) > tuple_(*after))
+    return statement.order_by(EVENT.c.ts, EVENT.c.id).limit(limit)
+
+
+def group_column(table: Table, name: str) -> ColumnElement[object]:
+    """Return what *table* (joined to the series where it has one) is grouped by under *name*."""
+    if name == "hour":
+        return table.c.hour
+    if name == "day":
+        return table.c.hour // 24
+    if name == "user":
+        return table.c.user_name
+    return table.c[name] if name in table.c else SERIES.c[name]
+
+
+def _named(table: Table, query: Query) -> Iterator[ColumnElement[bool]]:
+    for name, value in query.names().items():
+        yield group_column(table, name) == value
+
+
+def _part(
+    span: Span, query: Query, by: Sequence[str], sums: Sequence[str], *, measured: bool
+) -> Select[tuple[object, ...]]:
+    """Select the sums of one span, by group."""
+    table = span.table
+    groups = [group_column(table, name) for name in by]
+    columns: list[ColumnElement[object]] = [group.label(f"by_{name}") for group, name in zip(groups, by, strict=True)]
+    columns += [func.sum(table.c[name]).label(name) for name in sums]
+    if measured:
+        kept = "histograms" in table.c
+        columns.append((func.aggregate_strings(table.c.histograms, "") if kept else literal("")).label("histograms"))
+    source = table.join(SERIES, table.c.series == SERIES.c.id) if _needs_series(table, query, by) else table
+    statement = select(*columns).select_from(source).where(*span.conditions(), *_named(table, query))
+    return statement.group_by(*groups)
+
+
+def _needs_series(table: Table, query: Query, by: Sequence[str]) -> bool:
+    return any(name in DIMENSIONS and name not in table.c for name in {*by, *query.names()})
+
+
+def _summed(
+    parts: list[Select[tuple[object, ...]]], by: Sequence[str], sums: Sequence[str], *, measured: bool
+) -> Select[tuple[object, ...]]:
+    """Add the parts up, by group."""
+    if len(parts) == 1:
+        return parts[0]
+    joined = union_all(*parts).subquery()
+    groups = [joined.c[f"by_{name}"] for name in by]
+    columns: list[ColumnElement[object]] = [*groups, *(func.sum(joined.c[name]).label(name) for name in sums)]
+    if measured:
+        columns.append(func.aggregate_strings(joined.c.histograms, "").label("histograms"))
+    return select(*columns).group_by(*groups)

@@ -1,0 +1,224 @@
+"""The thread behind the recorder: makes the events, shows them to the subscribers, stores them in batches."""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import multiprocessing
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from multiprocessing.util import Finalize
+from threading import Event, Lock, Thread, current_thread
+
+from tokenwise_core.errors import StoreError
+from tokenwise_core.protocols import Clock
+from tokenwise_core.usage.events import UsageEvent
+from tokenwise_core.usage.store.protocol import Retention, Store
+
+log = logging.getLogger("tokenwise.recorder")
+
+Work = UsageEvent | Callable[[], UsageEvent | None]
+"""A finished event, or what makes one in the writer thread (None: there is nothing to record)."""
+Subscriber = Callable[[UsageEvent], None]
+Redact = Callable[[str], str | None]
+
+EXIT_TIMEOUT_S = 5.0
+"""How long the end of the interpreter waits for what is still queued."""
+REPEAT_LOG_S = 60.0
+RETAIN_EVERY_S = 3600.0
+FIRST_BACKOFF_S, LONGEST_BACKOFF_S = 0.05, 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WriterOptions:
+    """How a recorder writes; see `Recorder`."""
+
+    batch: int
+    interval_s: float
+    retry_s: float
+    retention: Retention | None
+    redact: Redact | None
+    clock: Clock
+
+
+class Marker(Event):
+    """Stands in the queue behind all that was submitted before it, and is set when that is done."""
+
+
+class Writer:
+    """The queue and its thread, in one process. The thread starts with the first work."""
+
+    def __init__(self, store: Store | None, options: WriterOptions) -> None:
+        self.queue: deque[Work | Marker] = deque()
+        self.wake, self.hurry = Event(), Event()
+        self.subscribers: tuple[Subscriber, ...] = ()
+        self.thread: Thread | None = None
+        self.counts = dict.fromkeys(("written", "duplicates", "dropped", "failed", "skipped"), 0)
+        self.in_flight = 0
+        self._store, self._options = store, options
+        self._stop = Event()
+        self._lock = Lock()
+        self._warned: dict[str, float] = {}
+        self._retain_at = 0.0
+        self._broken = False  # after a batch was given up, the next ones are tried once, until one is stored
+
+    # --- called from any thread -------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Start the thread unless it runs."""
+        with self._lock:
+            if self.thread is not None:
+                return
+            self.thread = Thread(target=self._run, name="tokenwise-recorder", daemon=True)
+            self.thread.start()
+        atexit.register(self.finish, EXIT_TIMEOUT_S)
+        if multiprocessing.parent_process() is not None:  # a worker process ends without atexit
+            Finalize(None, self.finish, args=(EXIT_TIMEOUT_S,), exitpriority=100)
+
+    def flush(self, timeout_s: float | None) -> bool:
+        """Wait for what stands in the queue; False when that took longer, or when the thread asks itself."""
+        if self.thread is None and not self.queue:
+            return True
+        if self.thread is current_thread():
+            return False
+        marker = Marker()
+        self.queue.append(marker)
+        self.start()
+        self.hurry.set()
+        self.wake.set()
+        return marker.wait(timeout_s)
+
+    def finish(self, timeout_s: float | None) -> bool:
+        """Write what is queued and end the thread; False when that took longer."""
+        done = self.flush(timeout_s)
+        self.stop()
+        thread = self.thread
+        if thread is not None and thread is not current_thread():
+            thread.join(timeout_s if done else FIRST_BACKOFF_S)
+        atexit.unregister(self.finish)
+        return done
+
+    def stop(self) -> None:
+        """Let the thread end as soon as the queue is empty."""
+        self._stop.set()
+        self.hurry.set()
+        self.wake.set()
+
+    def refuse(self, *, full: bool) -> None:
+        """Count work that is not taken."""
+        with self._lock:
+            self.counts["dropped"] += 1
+        if full:
+            self._warn("the queue is full (%d waiting): events are dropped", len(self.queue))
+
+    # --- the thread -------------------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        while not (self._stop.is_set() and not self.queue):
+            self.wake.wait()
+            self.hurry.wait(self._options.interval_s)  # let a batch gather
+            self.wake.clear()
+            self.hurry.clear()
+            while self.queue:
+                self._take_batch()
+            self._retain()
+            if self._stop.is_set():
+                self.wake.set()
+
+    def _take_batch(self) -> None:
+        events: list[UsageEvent] = []
+        markers: list[Marker] = []
+        self.in_flight = min(len(self.queue), self._options.batch)
+        for _ in range(self.in_flight):
+            work = self.queue.popleft()
+            if isinstance(work, Marker):
+                markers.append(work)
+            elif (event := self._finished(work)) is not None:
+                events.append(event)
+        for event in events:
+            self._show(event)
+        try:
+            self._write(events)
+        finally:
+            self.in_flight = 0
+            for marker in markers:
+                marker.set()
+
+    def _finished(self, work: Work) -> UsageEvent | None:
+        """Make the event; whatever goes wrong costs this one event."""
+        try:
+            event = work if isinstance(work, UsageEvent) else work()
+        except Exception as error:
+            self.counts["failed"] += 1
+            self._warn("an event could not be made: %s", type(error).__name__)
+            return None
+        if event is None:
+            self.counts["skipped"] += 1
+            return None
+        return event if event.text is None else replace(event, text=self._redacted(event.text))
+
+    def _redacted(self, text: str) -> str | None:
+        if self._options.redact is None:
+            return text
+        try:
+            return self._options.redact(text)
+        except Exception as error:
+            self._warn("the redact hook failed, the text is dropped: %s", type(error).__name__)
+            return None
+
+    def _show(self, event: UsageEvent) -> None:
+        for subscriber in self.subscribers:
+            try:
+                subscriber(event)
+            except Exception as error:
+                self._warn("a subscriber failed: %s", type(error).__name__)
+
+    def _write(self, events: list[UsageEvent]) -> None:
+        """Store *events*: again with growing pauses while the store fails, one by one when an event is at fault."""
+        if not events or self._store is None:
+            self.counts["written"] += len(events)
+            return
+        patience = 0 if self._broken else self._options.retry_s
+        give_up, pause = time.monotonic() + patience, FIRST_BACKOFF_S
+        while True:
+            try:
+                return self._count(len(events), self._store.add(events))
+            except StoreError as error:
+                if time.monotonic() + pause > give_up or self._stop.wait(pause):
+                    self._broken = True
+                    self.counts["dropped"] += len(events)
+                    return self._warn("%d events are dropped: %s", len(events), error)
+                self._warn("the store fails, trying again: %s", error)
+                pause = min(2 * pause, LONGEST_BACKOFF_S)
+            except Exception as error:
+                if len(events) > 1:
+                    for event in events:
+                        self._write([event])
+                    return None
+                self.counts["failed"] += 1
+                return self._warn("an event could not be stored: %s", type(error).__name__)
+
+    def _count(self, events: int, new: int) -> None:
+        self._broken = False
+        self.counts["written"] += new
+        self.counts["duplicates"] += events - new
+
+    def _retain(self) -> None:
+        """Delete what is too old, once an hour."""
+        retention, now = self._options.retention, self._options.clock()
+        if self._store is None or retention is None or now < self._retain_at:
+            return
+        self._retain_at = now + RETAIN_EVERY_S
+        try:
+            self._store.retain(retention, now=now)
+        except Exception as error:
+            self._warn("old events could not be deleted: %s", type(error).__name__)
+
+    def _warn(self, message: str, *arguments: object) -> None:
+        """Log each kind of trouble at most once a minute."""
+        now = time.monotonic()
+        if now - self._warned.get(message, -REPEAT_LOG_S) >= REPEAT_LOG_S:
+            self._warned[message] = now
+            log.warning(message, *arguments)
