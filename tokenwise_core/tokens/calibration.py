@@ -1,58 +1,123 @@
-"""Online calibration: what a provider reported teaches what the next prompt of the model will count."""
+"""Online calibration: what a provider reported teaches what the next prompt of the model will count.
+
+Each state holds the last pairs of our estimate and the reported count. A correction must earn its place: none, a shift
+(hidden text of the provider), a factor (another tokeniser), or both, whichever leaves the smallest median error, and
+only where it is clearly smaller. Medians, because single calls carry content that we cannot see (a stored prefix, a
+server's search results). State: at most 32 pairs a key, as versioned JSON.
+"""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import median
 from typing import Any
 
-from tokenwise_core.tokens.counts import Basis
-
 VERSION = 1
+WINDOW = 32
+ENOUGH = 3
+"""Observations before a correction is used, and before counts are called calibrated."""
+CLEARLY = 0.7
+"""A richer correction must bring the median error down to this share of the simpler one's."""
+
+Pair = tuple[float, float]
+"""(our estimate, the reported count)"""
+
+
+@dataclass(frozen=True, slots=True)
+class Correction:
+    """reported ≈ factor · estimate + shift"""
+
+    factor: float = 1.0
+    shift: float = 0.0
+
+    def __call__(self, estimate: float) -> float:
+        return max(1.0, self.factor * estimate + self.shift)
+
+
+NONE = Correction()
+
+
+def fitted(pairs: Sequence[Pair]) -> Correction:
+    """Return the simplest correction that explains *pairs* clearly better than the next simpler one."""
+    if len(pairs) < ENOUGH:
+        return NONE
+    shift = Correction(shift=median(reported - estimate for estimate, reported in pairs))
+    factor = Correction(factor=median(reported / estimate for estimate, reported in pairs))
+    one = min((shift, factor), key=lambda correction: _error(correction, pairs))
+    best = one if _error(one, pairs) < CLEARLY * _error(NONE, pairs) else NONE
+    both = _line(pairs)
+    return both if both and _error(both, pairs) < CLEARLY * _error(best, pairs) else best
+
+
+def _line(pairs: Sequence[Pair]) -> Correction | None:
+    """Return the Theil–Sen line, None where the estimates are too few or too alike to tell a slope."""
+    if len(pairs) < 2 * ENOUGH or max(pairs)[0] < 2 * min(pairs)[0]:
+        return None
+    slopes = [(b[1] - a[1]) / (b[0] - a[0]) for i, a in enumerate(pairs) for b in pairs[i + 1 :] if b[0] != a[0]]
+    factor = median(slopes)
+    if not 0.3 < factor < 3:
+        return None
+    return Correction(factor=factor, shift=median(reported - factor * estimate for estimate, reported in pairs))
+
+
+def _error(correction: Callable[[float], float], pairs: Sequence[Pair]) -> float:
+    return median(abs(correction(estimate) / reported - 1) for estimate, reported in pairs)
 
 
 class Calibration:
-    """Corrections by model and by whether tools were offered; thread-safe, stored as versioned JSON."""
+    """What has been observed, by key (a model with or without tools); thread-safe.
+
+    Keys are asked from the most to the least specific: a model that is new borrows from its family.
+    """
 
     def __init__(self) -> None:
-        self._states: dict[str, list[float]] = {}
+        self._pairs: dict[str, list[Pair]] = {}
+        self._fitted: dict[str, Correction] = {}
         self._lock = threading.Lock()
 
-    def corrected(self, model: str, basis: Basis) -> float:
-        """Return the calibrated total of a prompt."""
+    def correction(self, *keys: str) -> tuple[Correction, int]:
+        """Return the correction of the first of *keys* that has been observed often enough, and how often."""
         with self._lock:
-            seen, reported, estimated = self._states.get(_key(model, basis), (0.0, 0.0, 0.0))
-        prior = PRIOR_WEIGHT * basis.estimate
-        return basis.estimate * (reported + prior) / (estimated + prior) if estimated + prior else basis.estimate
+            for key in keys:
+                pairs = self._pairs.get(key, ())
+                if len(pairs) >= ENOUGH:
+                    known = self._fitted.get(key)
+                    if known is None:
+                        known = self._fitted[key] = fitted(pairs)
+                    return known, len(pairs)
+        return NONE, 0
 
-    def observe(self, model: str, basis: Basis, reported: int) -> None:
-        """Learn from one reported prompt count."""
+    def observe(self, estimate: float, reported: float, *keys: str) -> None:
+        """Learn from one reported prompt count under each of *keys*."""
+        if estimate <= 0 or reported <= 0:
+            return
         with self._lock:
-            seen, total, estimated = self._states.get(_key(model, basis), (0.0, 0.0, 0.0))
-            self._states[_key(model, basis)] = [DECAY * seen + 1, DECAY * total + reported, DECAY * estimated + basis.estimate]
-
-    def observations(self, model: str, basis: Basis) -> float:
-        """Return how many observations, decayed, stand behind a correction."""
-        with self._lock:
-            return self._states.get(_key(model, basis), (0.0,))[0]
+            for key in keys:
+                pairs = self._pairs.setdefault(key, [])
+                pairs.append((float(estimate), float(reported)))
+                del pairs[:-WINDOW]
+                self._fitted.pop(key, None)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the state as JSON values."""
         with self._lock:
-            return {"version": VERSION, "states": {key: list(state) for key, state in self._states.items()}}
+            return {"version": VERSION, "pairs": {key: [list(pair) for pair in pairs] for key, pairs in self._pairs.items()}}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Calibration:
-        """Return the calibration stored in *data*; what a newer release wrote is not read."""
+        """Return the calibration stored in *data*; what another release wrote in another form is not read."""
         calibration = cls()
         if data.get("version") == VERSION:
-            calibration._states = {key: list(state) for key, state in data.get("states", {}).items()}
+            for key, pairs in data.get("pairs", {}).items():
+                for estimate, reported in pairs:
+                    calibration.observe(estimate, reported, key)
         return calibration
 
+    def __getstate__(self) -> dict[str, Any]:
+        return self.to_dict()
 
-PRIOR_WEIGHT = 3.0
-DECAY = 0.98
-
-
-def _key(model: str, basis: Basis) -> str:
-    return f"{model}|{'tools' if basis.offered else 'plain'}"
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        Calibration.__init__(self)
+        self._pairs = Calibration.from_dict(state)._pairs

@@ -9,7 +9,7 @@ from typing import Any
 from tokenwise_core.messages import Answer, Prompt
 from tokenwise_core.protocols import CountText
 from tokenwise_core.tokens.calibration import Calibration
-from tokenwise_core.tokens.counts import AnswerCount, Count, PromptCount
+from tokenwise_core.tokens.counts import AnswerCount, Basis, Count, PromptCount
 from tokenwise_core.tokens.estimating import FamilyRendering
 from tokenwise_core.tokens.memo import Memo, text_key
 from tokenwise_core.tokens.models import UNKNOWN, Family, base_name, family_of
@@ -19,9 +19,6 @@ from tokenwise_core.tokens.tokenizers import Tokenizer, tokenizer
 from tokenwise_core.usage.components import CountSource
 
 log = logging.getLogger("tokenwise.tokens")
-ENOUGH = 3
-"""Observations after which a corrected count is called calibrated."""
-
 
 class TokenCounter:
     """Count tokens as one model's provider would.
@@ -75,9 +72,10 @@ class TokenCounter:
         counted = self._family.prompt(prompt)
         if counted.basis is None:
             return counted
-        total = self.calibration.corrected(self._key, counted.basis)
-        enough = self.calibration.observations(self._key, counted.basis) >= ENOUGH
-        return scaled(counted, round(total), CountSource.CALIBRATED if enough else CountSource.ESTIMATED)
+        correction, observed = self.calibration.correction(*self._keys(counted.basis))
+        if not observed:
+            return counted
+        return scaled(counted, round(correction(counted.basis.estimate)), CountSource.CALIBRATED)
 
     def answer(self, answer: Answer) -> AnswerCount:
         """Count what came back, by part."""
@@ -89,7 +87,11 @@ class TokenCounter:
     def observe(self, counted: PromptCount, reported_input: int) -> None:
         """Learn from the prompt tokens that the provider reported for a prompt counted here."""
         if counted.basis is not None and reported_input > 0:
-            self.calibration.observe(self._key, counted.basis, reported_input)
+            self.calibration.observe(counted.basis.estimate, reported_input, *self._keys(counted.basis))
+
+    def _keys(self, basis: Basis) -> tuple[str, str]:
+        kind = "tools" if basis.tools else "plain"
+        return f"{self._key}|{kind}", f"family {self.family.name}|{kind}"
 
     def _remembered(self, text: str) -> int:
         if not text or self._given is None:
@@ -103,7 +105,7 @@ class TokenCounter:
 
     def __getstate__(self) -> Mapping[str, Any]:
         return {
-            "count": self._tokenizer.name if self._tokenizer is not None else self._given,
+            "count": self.family.encoding if self._tokenizer is not None else self._given,
             "model": self.model,
             "family": self.family,
             "calibration": self.calibration.to_dict(),

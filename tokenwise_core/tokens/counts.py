@@ -33,16 +33,10 @@ class MessageCount:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Basis:
-    """What calibration learns from: raw counts of a prompt before any factor, and the uncalibrated estimate.
+    """What calibration learns from: the total before any correction, and whether tools were offered."""
 
-    *text* are tokens of the stand-in tokeniser in messages and names, *tools* those of the tool definitions as JSON.
-    """
-
-    text: int
-    messages: int
-    tools: int
-    offered: int
-    estimate: float
+    estimate: int
+    tools: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

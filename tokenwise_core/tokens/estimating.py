@@ -1,10 +1,13 @@
-"""Prompts of models whose rendering is not known: a stand-in tokeniser and the family's measured factors."""
+"""Prompts of models whose rendering is not published: a stand-in tokeniser and the family's measured numbers."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
 
-from tokenwise_core.messages import Message, Prompt, ToolDefinition
+from tokenwise_core.messages import Message, OutputSchema, Prompt, ToolDefinition
 from tokenwise_core.protocols import CountText
 from tokenwise_core.tokens.counts import Basis, MessageCount, PromptCount
 from tokenwise_core.tokens.media import media_tokens
@@ -24,55 +27,77 @@ class FamilyRendering:
     def prompt(self, prompt: Prompt) -> PromptCount:
         """Count *prompt* by part, uncalibrated."""
         family = self._family
-        messages = tuple(self._message(message) for message in prompt.messages)
-        raw_tools = self._tool_counts(prompt.tools) if prompt.tools else ()
-        tools = tuple(round(family.tools * tokens) for tokens in raw_tools)
-        schema = 0
-        if prompt.output_schema is not None:
-            schema = round(family.tools * self._count(json.dumps(prompt.output_schema.schema)))
         counted = PromptCount(
-            messages=messages,
-            tools=tools,
-            tools_overhead=round(family.tools_constant) if tools else 0,
-            schema=schema,
-            overhead=round(family.constant),
+            messages=tuple(self._message(message) for message in prompt.messages),
+            tools=self._tool_counts(prompt.tools) if prompt.tools else (),
+            tools_overhead=self._around_tools(prompt) if prompt.tools else 0,
+            schema=self._schema(prompt.output_schema) if prompt.output_schema is not None else 0,
+            overhead=round(family.constant + (family.thinking if is_thinking(prompt.options) else 0)),
             source=CountSource.ESTIMATED,
         )
-        basis = Basis(
-            text=sum(message.total - message.overhead - message.media for message in messages),
-            messages=len(messages),
-            tools=sum(raw_tools),
-            offered=len(tools),
-            estimate=float(counted.total),
-        )
-        return PromptCount(
-            messages=messages, tools=tools, tools_overhead=counted.tools_overhead, schema=schema,
-            overhead=counted.overhead, source=CountSource.ESTIMATED, basis=basis,
-        )  # fmt: skip
+        return replace(counted, basis=Basis(estimate=counted.total, tools=bool(prompt.tools)))
 
     def _message(self, message: Message) -> MessageCount:
-        count, factor = self._count, self._family.text
+        count, family = self._count, self._family
         calls = sum(count(call.name) + count(call.arguments) for call in message.tool_calls)
         return MessageCount(
-            text=round(factor * count(message.text)),
-            tool_calls=round(factor * calls),
-            name=count(message.name or ""),
-            reasoning=round(factor * count(message.reasoning)),
-            media=media_tokens(message.media, self._family) if message.media else 0,
-            overhead=round(self._family.per_message),
+            text=round(family.text * count(message.text)),
+            tool_calls=round(family.text * calls + family.per_call * len(message.tool_calls)),
+            name=count(message.name) if message.name and message.role != "tool" else 0,
+            reasoning=round(family.text * count(message.reasoning)),
+            media=media_tokens(message.media, family) if message.media else 0,
+            overhead=round(self._overhead(message)),
         )
+
+    def _overhead(self, message: Message) -> float:
+        if message.role in ("system", "developer"):
+            return self._family.per_system
+        return self._family.per_result if message.role == "tool" else self._family.per_message
+
+    def _around_tools(self, prompt: Prompt) -> int:
+        family = self._family
+        forced = family.forced_tools if is_forced(prompt.options) else 0
+        return round(family.tools_constant + family.per_tool * (len(prompt.tools) - 1) + forced)
+
+    def _schema(self, schema: OutputSchema) -> int:
+        shown = json.dumps(schema.schema, separators=(",", ":"), ensure_ascii=False, default=str)
+        return round(self._family.schema * self._count(shown) + self._family.schema_constant)
 
     def _tool_counts(self, tools: tuple[ToolDefinition, ...]) -> tuple[int, ...]:
         key = tuple(map(id, tools))
         known = self._tools.get(key)
-        if known is None:
-            known = (tools, tuple(self._count(_tool_json(tool)) for tool in tools))
+        if known is None:  # the memo holds the tools too, so that their ids stay theirs
+            known = (tools, tuple(round(self._family.tools * self._count(tool_json(tool))) for tool in tools))
             self._tools.put(key, known)
         return known[1]
 
 
-def _tool_json(tool: ToolDefinition) -> str:
+def tool_json(tool: ToolDefinition) -> str:
+    """Return a tool as most providers are sent it."""
     if tool.kind != "function" and tool.raw is not None:
-        return json.dumps(tool.raw, default=str)
+        return json.dumps(tool.raw, ensure_ascii=False, default=str)
     shown = {"name": tool.name, "description": tool.description, "parameters": tool.parameters}
-    return json.dumps(shown, default=str)
+    return json.dumps(shown, ensure_ascii=False, default=str)
+
+
+def is_forced(options: Mapping[str, Any]) -> bool:
+    """Tell whether the request demands a tool call, in any provider's words."""
+    choice = options.get("tool_choice")
+    if isinstance(choice, str):
+        return choice in ("required", "any")
+    if not isinstance(choice, Mapping):
+        return False
+    return choice.get("type") in ("any", "tool", "function") or "any" in choice or "tool" in choice
+
+
+def is_thinking(options: Mapping[str, Any]) -> bool:
+    """Tell whether extended thinking is switched on, in the words of Anthropic, Bedrock or a router."""
+    extra = options.get("additionalModelRequestFields")
+    extra = extra if isinstance(extra, Mapping) else {}
+    thinking = options.get("thinking") or extra.get("thinking") or extra.get("reasoning_config")
+    if isinstance(thinking, Mapping):
+        return thinking.get("type") == "enabled"
+    reasoning = options.get("reasoning")
+    if isinstance(reasoning, Mapping):
+        return bool(reasoning.get("enabled", reasoning.get("effort") not in (None, "none", "minimal")))
+    return False

@@ -224,7 +224,14 @@ def _bedrock(body: Body) -> Prompt:
             tools.append(ToolDefinition(name=_string(spec.get("name")), description=description, parameters=parameters, raw=tool))
         elif "cachePoint" not in tool:
             tools.append(ToolDefinition(name=next(iter(tool), "tool"), kind=next(iter(tool), "tool"), raw=tool))
-    return Prompt(messages=tuple(messages), tools=tuple(tools), output_schema=_bedrock_schema(body), api="bedrock", options=_options(body))
+    choice = _mapping(body.get("toolConfig")).get("toolChoice")
+    return Prompt(
+        messages=tuple(messages),
+        tools=tuple(tools),
+        output_schema=_bedrock_schema(body),
+        api="bedrock",
+        options={**_options(body), **({"tool_choice": choice} if choice else {})},
+    )
 
 
 def _bedrock_schema(body: Body) -> OutputSchema | None:

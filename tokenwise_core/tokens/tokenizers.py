@@ -12,8 +12,9 @@ import tempfile
 import threading
 import urllib.request
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
+from itertools import islice
 from pathlib import Path
 
 import platformdirs
@@ -45,12 +46,16 @@ _O200K = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BpeFile:
-    """A published table of merges: its address, its checksum, and the pattern that cuts text before it."""
+    """A published table of merges: its address, its checksum, and the pattern that cuts text before it.
+
+    *merges* takes only the first so many: a stand-in for models with a smaller vocabulary.
+    """
 
     name: str
     sha256: str
     pattern: str
     end_of_text: int
+    merges: int | None = None
 
     @property
     def url(self) -> str:
@@ -152,7 +157,7 @@ def _build(file: BpeFile, data: bytes) -> tiktoken.Encoding:
     return tiktoken.Encoding(
         name=file.name,
         pat_str=file.pattern,
-        mergeable_ranks={base64.b64decode(token): int(rank) for token, rank in pairs},
+        mergeable_ranks=dict(islice(((base64.b64decode(token), int(rank)) for token, rank in pairs), file.merges)),
         special_tokens={"<|endoftext|>": file.end_of_text},
     )
 
@@ -268,5 +273,10 @@ def _keep(path: Path, data: bytes) -> None:
 
 @cache
 def tokenizer(encoding: str) -> Tokenizer:
-    """Return the shared tokeniser of an encoding (`o200k_harmony` cuts ordinary text as `o200k_base` does)."""
+    """Return the shared tokeniser of an encoding.
+
+    `o200k_harmony` cuts ordinary text as `o200k_base` does; `cl100k_40k` is our stand-in for Claude's.
+    """
+    if encoding == "cl100k_40k":
+        return Tokenizer(replace(BPE_FILES["cl100k_base"], merges=40_000))
     return Tokenizer(BPE_FILES["o200k_base" if encoding == "o200k_harmony" else encoding])
