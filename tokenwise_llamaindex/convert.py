@@ -1,0 +1,317 @@
+"""LlamaIndex's messages, tools, answers and embeddings as core's views; nothing is ever converted back.
+
+A message arrives as a `Snapshot`, which the callbacks can afford to take: the framework changes the live objects later.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from enum import Enum
+from typing import Any
+
+import numpy as np
+from llama_index.core.base.embeddings.base import BaseEmbedding
+from llama_index.core.bridge.pydantic import BaseModel, PrivateAttr
+from llama_index.core.tools import BaseTool
+from numpy.typing import NDArray
+
+from tokenwise_core.messages import (
+    Answer,
+    Api,
+    Media,
+    Message,
+    OutputSchema,
+    Prompt,
+    Role,
+    Tag,
+    ToolCall,
+    ToolDefinition,
+)
+from tokenwise_core.protocols import Embedder
+from tokenwise_core.tokens import read_request
+from tokenwise_core.usage.call import Answered
+from tokenwise_core.usage.components import Component
+from tokenwise_core.usage.normalize import usage_from_response
+from tokenwise_llamaindex.snapshots import Reply, Snapshot
+
+Fields = Mapping[str, Any]
+
+_ROLES: Mapping[str, Role] = {
+    "system": "system", "developer": "developer", "user": "user", "assistant": "assistant", "chatbot": "assistant",
+    "model": "assistant", "tool": "tool", "function": "tool",
+}  # fmt: skip
+_COMPONENTS = frozenset(str(component) for component in Component)
+_COUNTED_OPTIONS = (
+    "tool_choice", "parallel_tool_calls", "max_tokens", "max_completion_tokens", "max_output_tokens", "reasoning",
+    "reasoning_effort", "thinking", "thinking_budget", "thinking_config", "previous_response_id", "truncation",
+)  # fmt: skip
+
+
+def to_prompt(messages: Iterable[Snapshot], params: Fields, *, api: Api = "chat") -> Prompt:
+    """Project the snapshots of messages and the keyword arguments of the call into what goes over the wire."""
+    return Prompt(
+        messages=tuple(to_message(message, index) for index, message in enumerate(messages)),
+        tools=to_tools(params),
+        output_schema=to_output_schema(params),
+        api=api,
+        options={name: params[name] for name in _COUNTED_OPTIONS if params.get(name) is not None},
+    )
+
+
+# Messages -------------------------------------------------------------------------------------------------------------
+
+
+def to_message(message: Snapshot, index: int = 0) -> Message:
+    """Project the snapshot of one message."""
+    texts: list[str] = []
+    media: list[Media] = []
+    reasoning: list[str] = []
+    for block in message.blocks:
+        _read_block(block, texts, media, reasoning)
+    role = _ROLES.get(_value(message.role), "user")
+    return Message(
+        role=role,
+        text="".join(texts),  # as the integrations send it: blocks follow each other without a separator
+        name=_text(message.extra.get("name")) or None if role != "tool" else None,
+        tool_calls=tuple(to_tool_calls(message)),
+        tool_call_id=message.extra.get("tool_call_id"),
+        media=tuple(media),
+        reasoning="".join(reasoning),
+        tags=tuple(_tags(message.extra)),
+        index=index,
+    )
+
+
+def _read_block(block: str | Fields, texts: list[str], media: list[Media], reasoning: list[str]) -> None:
+    if isinstance(block, str):
+        texts.append(block)
+        return
+    kind = block.get("block_type")
+    if kind == "text":
+        texts.append(_text(block.get("text")))
+    elif kind == "thinking":
+        reasoning.append(_text(block.get("content")))
+    elif kind in ("citable", "citation"):
+        inner = block.get("content") if kind == "citable" else [block.get("cited_content")]
+        for part in inner or ():
+            _read_block(getattr(part, "__dict__", {}), texts, media, reasoning)
+    elif kind in _MEDIA:
+        data = block.get(_MEDIA[kind][1])
+        media.append(
+            Media(
+                kind=_MEDIA[kind][0],  # type: ignore[arg-type]  # the table holds only what the Literal names
+                detail=_text(block.get("detail")) or None,
+                size_bytes=len(data) if isinstance(data, bytes) else None,
+            )
+        )
+
+
+_MEDIA = {
+    "image": ("image", "image"), "audio": ("audio", "audio"), "video": ("video", "video"),
+    "document": ("file", "data"),
+}  # fmt: skip
+
+
+def to_tool_calls(message: Snapshot) -> Iterator[ToolCall]:
+    """Yield the calls in a message: its blocks, else what older integrations keep in `additional_kwargs`."""
+    blocks = [block for block in message.blocks if not isinstance(block, str) and block["block_type"] == "tool_call"]
+    for block in blocks:
+        yield ToolCall(name=block["tool_name"], arguments=_json(block["tool_kwargs"]), id=block.get("tool_call_id"))
+    for call in () if blocks else message.extra.get("tool_calls") or ():
+        function = _field(call, "function") or call
+        arguments = _field(function, "arguments")
+        yield ToolCall(
+            name=_text(_field(function, "name")),
+            arguments=_json(arguments if arguments is not None else _field(function, "input")),
+            id=_text(_field(call, "id")) or None,
+        )
+
+
+def _tags(extra: Fields) -> Iterator[Tag]:
+    """Yield the provenance that our own levers leave on a message."""
+    ours = extra.get("tokenwise")
+    for mark in ours if isinstance(ours, list | tuple) else (ours,):
+        if isinstance(mark, Mapping) and mark.get("component") in _COMPONENTS:
+            start, end = mark.get("start"), mark.get("end")
+            yield Tag(
+                component=str(mark["component"]),
+                source=mark.get("source"),
+                start=start if isinstance(start, int) else 0,
+                end=end if isinstance(end, int) else None,
+            )
+
+
+# Tools, answer formats, providers -------------------------------------------------------------------------------------
+
+
+def to_tools(params: Fields) -> tuple[ToolDefinition, ...]:
+    """Return the tools of a call: specifications in any provider's form, or LlamaIndex tools as they are."""
+    given = params.get("tools") or params.get("functions") or ()
+    if isinstance(given, Mapping):  # Bedrock: {"tools": [...], "toolChoice": ...}
+        given = given.get("tools") or ()
+    return tuple(definition for tool in given for definition in _definitions(tool))
+
+
+def _definitions(tool: object) -> tuple[ToolDefinition, ...]:
+    if isinstance(tool, BaseTool):
+        tool = tool.metadata.to_openai_tool(skip_length_check=True)
+    elif not isinstance(tool, Mapping):
+        dump = getattr(tool, "model_dump", None)
+        tool = dump(exclude_none=True) if callable(dump) else {"type": type(tool).__name__}
+    if "toolSpec" in tool:
+        return read_request({"toolConfig": {"tools": [tool]}}, "bedrock").tools
+    if "functionDeclarations" in tool or "function_declarations" in tool:
+        return read_request({"tools": [tool]}, "google").tools
+    if "input_schema" in tool:
+        return read_request({"tools": [tool]}, "anthropic").tools
+    if "type" not in tool and "name" in tool:
+        return read_request({"functions": [tool]}, "chat").tools
+    return read_request({"tools": [tool]}, "responses").tools
+
+
+def to_output_schema(params: Fields) -> OutputSchema | None:
+    """Return the JSON schema that the answer must follow, in whichever parameter the integration takes it."""
+    answer = params.get("response_format") or params.get("response_schema") or params.get("format")
+    if isinstance(answer, type) and issubclass(answer, BaseModel):
+        return OutputSchema(name=answer.__name__, schema=answer.model_json_schema(), strict=True)
+    if isinstance(params.get("text"), Mapping):
+        return read_request({"text": params["text"]}, "responses").output_schema
+    if not isinstance(answer, Mapping):
+        return None
+    if "json_schema" in answer:
+        return read_request({"response_format": answer}, "chat").output_schema
+    return OutputSchema(schema=answer) if "properties" in answer else None
+
+
+_PROVIDERS = (  # parts of `class_name()`, the more telling ones first
+    ("azure", "azure"), ("openrouter", "openrouter"), ("bedrock", "bedrock"), ("anthropic", "anthropic"),
+    ("vertex", "google"), ("gemini", "google"), ("genai", "google"), ("google", "google"), ("mistral", "mistralai"),
+    ("groq", "groq"), ("cohere", "cohere"), ("deepseek", "deepseek"), ("fireworks", "fireworks"),
+    ("together", "together"), ("ollama", "ollama"), ("perplexity", "perplexity"), ("openai", "openai"),
+)  # fmt: skip
+
+
+def provider_of(class_name: str) -> str | None:
+    """Return the provider that an integration of this `class_name()` talks to, None where the name does not tell."""
+    name = class_name.lower()
+    if "openailike" in name.replace("_", ""):
+        return None  # any server that speaks the dialect
+    return next((provider for part, provider in _PROVIDERS if part in name), None)
+
+
+def api_of(class_name: str) -> Api:
+    """Return the API that an integration speaks."""
+    provider = provider_of(class_name)
+    if provider == "anthropic":
+        return "anthropic"
+    if provider == "google":
+        return "google"
+    if provider == "bedrock":
+        return "bedrock"
+    return "responses" if "responses" in class_name.lower() else "chat"
+
+
+# Answers --------------------------------------------------------------------------------------------------------------
+
+
+def to_answered(response: Reply, provider: str | None = None) -> Answered:
+    """Project an answer: its text and calls, the usage that the provider reported, the names in the raw object."""
+    message = to_message(response.message)
+    raw = response.raw
+    body = _field(raw, "response") or raw  # the last event of a Responses stream holds the whole answer
+    extra = response.extra or response.message.extra
+    return Answered(
+        answer=Answer(
+            text=message.text,
+            tool_calls=message.tool_calls,
+            reasoning=message.reasoning,
+            finish_reason=_finish_reason(body),
+        ),
+        usage=usage_from_response(raw, extra, provider=provider),
+        response_model=_text(_field(body, "model")) or _text(_field(body, "model_version")) or None,
+        response_id=_text(_field(body, "id")) or _text(_field(body, "response_id")) or None,
+    )
+
+
+def _finish_reason(body: object) -> str | None:
+    first: object = None
+    for name in ("choices", "candidates"):
+        several = _field(body, name)
+        if isinstance(several, list | tuple) and several:
+            first = several[0]
+    for source in (first, body):
+        for name in ("finish_reason", "finishReason", "stop_reason", "stopReason", "done_reason", "status"):
+            reason = _value(_field(source, name))
+            if reason:
+                return reason
+    return None
+
+
+# Embeddings -----------------------------------------------------------------------------------------------------------
+
+
+class LlamaIndexEmbedder:
+    """Any LlamaIndex `BaseEmbedding` as core's `Embedder`; vectors are normalised, the id is class and model name."""
+
+    def __init__(self, embedding: BaseEmbedding) -> None:
+        self._embedding = embedding
+
+    @property
+    def id(self) -> str:
+        name, model = self._embedding.class_name(), self._embedding.model_name
+        return f"{name}:{model}" if model and model != "unknown" else name
+
+    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Return one unit vector a text."""
+        if not texts:
+            return np.zeros((0, 0), dtype=np.float32)
+        rows = np.asarray(self._embedding.get_text_embedding_batch(list(texts)), dtype=np.float32)
+        lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+        return np.asarray(rows / np.where(lengths == 0, 1, lengths), dtype=np.float32)
+
+
+class CoreEmbedding(BaseEmbedding):
+    """A core `Embedder` (the embedded default, for one) as LlamaIndex `BaseEmbedding`."""
+
+    _embedder: Embedder = PrivateAttr()
+
+    def __init__(self, embedder: Embedder, **settings: Any) -> None:
+        super().__init__(model_name=embedder.id, **settings)
+        self._embedder = embedder
+
+    @classmethod
+    def class_name(cls) -> str:
+        return "CoreEmbedding"
+
+    def _get_text_embeddings(self, texts: list[str]) -> list[list[float]]:
+        return [[float(x) for x in row] for row in self._embedder.embed(texts)]
+
+    def _get_text_embedding(self, text: str) -> list[float]:
+        return self._get_text_embeddings([text])[0]
+
+    def _get_query_embedding(self, query: str) -> list[float]:
+        return self._get_text_embeddings([query])[0]
+
+    async def _aget_query_embedding(self, query: str) -> list[float]:
+        return self._get_query_embedding(query)
+
+
+def _field(value: object, name: str) -> Any:
+    """Return a field of a dict or an object, None where it has none."""
+    return value.get(name) if isinstance(value, Mapping) else getattr(value, name, None)
+
+
+def _value(value: object) -> str:
+    return str(value.value) if isinstance(value, Enum) else _text(value)
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _json(value: object) -> str:
+    """Return arguments as the JSON that integrations put on the wire."""
+    if isinstance(value, str):
+        return value
+    return json.dumps({} if value is None else value, ensure_ascii=False, default=str)

@@ -1,0 +1,51 @@
+"""What the callbacks copy on the request path: the framework changes its live messages and answers later."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from llama_index.core.base.llms.types import ChatMessage, ChatResponse, CompletionResponse, TextBlock
+from llama_index.core.schema import MetadataMode, NodeWithScore
+
+
+class Snapshot(NamedTuple):
+    """A message's fields, copied; a text block is its text, any other the dict of its fields."""
+
+    role: str
+    blocks: list[str | dict[str, Any]]
+    extra: dict[str, Any]
+
+
+class Reply(NamedTuple):
+    """An answer's fields, copied; *raw* is the provider's own object, which nobody changes."""
+
+    message: Snapshot
+    raw: object
+    extra: dict[str, Any]
+
+
+def of_message(message: ChatMessage) -> Snapshot:
+    """Copy a message's fields."""
+    blocks = [block.text if type(block) is TextBlock else dict(block.__dict__) for block in message.blocks]
+    return Snapshot(message.role, blocks, dict(message.additional_kwargs))
+
+
+def of_prompt(prompt: str) -> Snapshot:
+    """Return the message that a plain prompt amounts to."""
+    return Snapshot("user", [prompt], {})
+
+
+def of_response(response: ChatResponse | CompletionResponse) -> Reply:
+    """Copy an answer's fields."""
+    if isinstance(response, CompletionResponse):
+        message = Snapshot("assistant", [response.text], {})
+    else:
+        message = of_message(response.message)
+    return Reply(message, response.raw, dict(response.additional_kwargs))
+
+
+def of_node(node: NodeWithScore) -> list[str]:
+    """Return a node's text as prompts show it, and bare where that differs."""
+    shown = node.node.get_content(metadata_mode=MetadataMode.LLM)
+    bare = node.node.get_content()
+    return [text for text in dict.fromkeys((shown, bare)) if text]
