@@ -9,14 +9,14 @@ from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from tokenwise_core.analytics.notation import iso
+from tokenwise_core.analytics.notation import iso, key_text
 from tokenwise_core.analytics.report import Report
 from tokenwise_core.analytics.tables import Table, notes, period, summary, tables
 from tokenwise_core.usage.components import Component
 from tokenwise_core.usage.events import NANO
 from tokenwise_core.usage.savings import Spend
 from tokenwise_core.usage.store.histograms import Metric
-from tokenwise_core.usage.store.protocol import PERIODS, Row, SavingRow
+from tokenwise_core.usage.store.protocol import Row, SavingRow
 from tokenwise_core.usage.store.totals import Totals
 
 if TYPE_CHECKING:
@@ -53,13 +53,14 @@ def plain_report(report: Report) -> str:
     return "\n".join(line.rstrip() for line in out.getvalue().splitlines())
 
 
-def rich_table(table: Table) -> RichTable:
-    """Return a table for a rich console; names are never read as markup."""
+def rich_table(table: Table) -> Group:
+    """Return a table for a rich console, its title above; names are never read as markup."""
     from rich import box
+    from rich.console import Group
     from rich.table import Table as RichTable
     from rich.text import Text
 
-    rich = RichTable(title=table.title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    rich = RichTable(box=box.SIMPLE_HEAD, pad_edge=False)
     for number, name in enumerate(table.columns):
         rich.add_column(name, justify="right" if number else "left", overflow="fold", no_wrap=bool(number))
     for row in table.rows:
@@ -67,7 +68,7 @@ def rich_table(table: Table) -> RichTable:
     rich.add_section()
     for row in table.sums:
         rich.add_row(*map(Text, row), style="bold")
-    return rich
+    return Group(Text(table.title, style="bold"), rich)
 
 
 def _figures(report: Report) -> RichTable:
@@ -149,9 +150,14 @@ def _row(row: Row) -> dict[str, Any]:
 
 
 def _key(row: Row) -> dict[str, Any]:
-    return {
-        name: iso(value) if name in PERIODS and isinstance(value, int) else value for name, value in row.key.items()
-    }
+    """Name the group: a date for a day, a time for an hour."""
+    return {name: _key_value(name, value) for name, value in row.key.items()}
+
+
+def _key_value(name: str, value: str | int | None) -> str | None:
+    if isinstance(value, int):
+        return key_text(name, value) if name == "day" else iso(value)
+    return value
 
 
 def _totals(totals: Totals) -> dict[str, Any]:

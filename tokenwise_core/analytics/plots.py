@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
-from os.path import commonprefix
 
 from tokenwise_core.analytics.notation import compact
 
@@ -81,7 +80,8 @@ def shortened(labels: Sequence[str], letters: int = _LETTERS) -> list[str]:
     """
     if all(len(label) <= letters for label in labels):
         return list(labels)
-    common = len(commonprefix(labels)) if len(labels) > 1 else 0
+    pairs = zip(min(labels), max(labels), strict=False)  # what these two share, all share
+    common = next((at for at, (a, b) in enumerate(pairs) if a != b), 0)
     common = max(0, min(common, *(len(label) - 4 for label in labels))) if common > 8 else 0
     return [_clipped(f"…{label[common:]}" if common else label, letters) for label in labels]
 
@@ -91,7 +91,7 @@ def _clipped(text: str, letters: int) -> str:
 
 
 def nice_ceiling(value: float) -> float:
-    """Return the next of 1, 2, 2.5, 5 times a power of ten, for the end of an axis.
+    """Return the next round number, for the end of an axis.
 
     >>> nice_ceiling(1830), nice_ceiling(0)
     (2000.0, 1.0)
@@ -99,7 +99,7 @@ def nice_ceiling(value: float) -> float:
     if value <= 0:
         return 1.0
     power = 10.0 ** math.floor(math.log10(value))
-    return next(step * power for step in (1, 2, 2.5, 5, 10) if value <= step * power * (1 + 1e-9))
+    return next(step * power for step in (1, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10) if value <= step * power * (1 + 1e-9))
 
 
 def _grid(top: float, *, floor: float, ceiling: float, width: int) -> str:

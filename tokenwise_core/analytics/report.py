@@ -48,6 +48,10 @@ class Report:
         """Calls a minute in the hour with the most of them."""
         return max((row.totals.calls for row in self.hours), default=0) / 60 if self.hours else None
 
+    def only_components(self) -> Report:
+        """Return the report without its groups."""
+        return replace(self, groups={})
+
     def cost_share(self, component: Component) -> float | None:
         """Return the share of the known cost that *component* has; None where nothing has a price."""
         return self.totals.nano.get(component, 0) / self.totals.cost_nano if self.totals.cost_nano else None

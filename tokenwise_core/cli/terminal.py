@@ -1,0 +1,58 @@
+"""The terminal: where results, remarks and progress go."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+from rich.console import Console, RenderableType
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from tokenwise_core.errors import BadInput
+
+PIPE_WIDTH = 120
+
+
+class _Out(Console):
+    def on_broken_pipe(self) -> NoReturn:
+        raise BrokenPipeError  # the command line knows what to do; rich would end the process with status 1
+
+
+def show(*things: RenderableType) -> None:
+    """Print results to stdout: coloured on a terminal, plain and 120 wide in a pipe or file."""
+    piped = not sys.stdout.isatty() and "COLUMNS" not in os.environ
+    console = _Out(width=PIPE_WIDTH if piped else None, highlight=False, soft_wrap=False)
+    for thing in things:
+        console.print(thing, markup=False)
+
+
+def remark(text: str) -> None:
+    """Tell something beside the result, on stderr."""
+    print(text, file=sys.stderr)
+
+
+def progress() -> Progress:
+    """Return progress bars on stderr; nothing is drawn where that is no terminal."""
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+
+
+def write(text: str, output: str | None) -> None:
+    """Write a result to the file *output*, or to stdout for None and `-`."""
+    if output in (None, "-"):
+        sys.stdout.write(text if text.endswith("\n") else f"{text}\n")
+        return
+    try:
+        Path(str(output)).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise BadInput(f"cannot write {output}: {error.strerror or error}") from error
+
+
+def ask(question: str) -> bool:
+    """Ask for a yes; no terminal to ask at is a no."""
+    if not sys.stdin.isatty():
+        return False
+    return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
