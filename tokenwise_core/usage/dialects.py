@@ -63,7 +63,7 @@ def read_chat(raw: Fields, provider: str) -> Usage:
     )
 
 
-def read_responses(raw: Fields, provider: str) -> Usage:
+def read_responses(raw: Fields, _provider: str) -> Usage:
     """Read OpenAI's Responses dialect: chat's under other names."""
     details = raw.inner("input_tokens_details", "prompt_tokens_details")
     out = raw.inner("output_tokens_details", "completion_tokens_details")
@@ -119,7 +119,7 @@ def _perplexity_side(raw: Fields, provider: str) -> Side:
     return {OWN_MODEL: known} if known else {}
 
 
-def read_anthropic(raw: Fields, provider: str) -> Usage:
+def read_anthropic(raw: Fields, _provider: str) -> Usage:
     """Read Anthropic's dialect: `input_tokens` is only what came after the last cache breakpoint.
 
     Compaction and advisors run as iterations of their own, which are billed, but which the top level leaves out
@@ -162,7 +162,7 @@ def _iterations(iterations: list[Fields]) -> Side:
     return {model: buckets for model, buckets in side.items() if buckets}
 
 
-def read_google(raw: Fields, provider: str) -> Usage:
+def read_google(raw: Fields, _provider: str) -> Usage:
     """Read Google's dialect: thoughts stand beside the candidates, tool-use prompts beside the prompt."""
     prompt = raw.count("promptTokenCount", "prompt_token_count")
     candidates = raw.count(
@@ -202,7 +202,7 @@ def _modalities(details: list[Fields]) -> dict[str, int]:
     return found
 
 
-def read_bedrock(raw: Fields, provider: str) -> Usage:
+def read_bedrock(raw: Fields, _provider: str) -> Usage:
     """Read Bedrock's Converse dialect: cached tokens stand beside `inputTokens`."""
     write = raw.count("cacheWriteInputTokens", "cacheWriteInputTokenCount")
     hours = [one.count("inputTokens") or 0 for one in raw.items("cacheDetails") if one.text("ttl") == "1h"]
@@ -220,7 +220,7 @@ def read_bedrock(raw: Fields, provider: str) -> Usage:
     )
 
 
-def read_cohere(raw: Fields, provider: str) -> Usage:
+def read_cohere(raw: Fields, _provider: str) -> Usage:
     """Read Cohere's dialect: what it bills, which is less than `tokens` (its own preamble is free)."""
     billed, tokens = raw.inner("billed_units"), raw.inner("tokens")
     source = billed if billed.has("input_tokens", "output_tokens") else tokens
@@ -232,7 +232,7 @@ def read_cohere(raw: Fields, provider: str) -> Usage:
     )
 
 
-def read_ollama(raw: Fields, provider: str) -> Usage:
+def read_ollama(raw: Fields, _provider: str) -> Usage:
     """Read Ollama's dialect: two counts at the top level of its answer."""
     return build_usage(
         raw,

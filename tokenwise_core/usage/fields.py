@@ -134,12 +134,13 @@ class Fields:
 
     def unread(self, *inner: tuple[str, Fields]) -> dict[str, int]:
         """Return the counts other than zero that nobody asked for, those of *inner* objects under a dotted name."""
-        left = dict(self._unread(""))
+        left = dict(self.leaves(""))
         for name, fields in inner:
-            left.update(fields._unread(f"{name}."))
+            left.update(fields.leaves(f"{name}."))
         return left
 
-    def _unread(self, prefix: str) -> Iterator[tuple[str, int]]:
+    def leaves(self, prefix: str) -> Iterator[tuple[str, int]]:
+        """Yield the own counts other than zero that were not read, named with *prefix*."""
         for name, value in list(self.data.items())[:_MAX_LEAVES]:
             if isinstance(name, str) and name not in self._read and not name.endswith(_NOT_COUNTS):
                 n = as_count(value) if not isinstance(value, str) else None

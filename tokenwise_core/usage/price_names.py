@@ -37,7 +37,8 @@ _PROVIDERS = {
     "baseten": "baseten", "cloudflare": "cloudflare", "ovhcloud": "ovhcloud", "github-copilot": "github-copilot",
     "google-genai": "google", "google-vertexai": "google", "google-vertex": "google", "google-gla": "google",
     "google-anthropic-vertex": "google", "azure-openai": "azure", "azure-ai": "azure", "amazon-bedrock": "aws",
-    "bedrock-converse": "aws", "anthropic-bedrock": "aws", "avian": "avian", "meta": "meta", "arcee": "arcee", "modal": "modal",
+    "bedrock-converse": "aws", "anthropic-bedrock": "aws", "avian": "avian", "meta": "meta",
+    "arcee": "arcee", "modal": "modal",
 }  # fmt: skip
 _CONTAINED = (
     ("azure", "azure"), ("bedrock", "aws"), ("vertex", "google"), ("gemini", "google"), ("genai", "google"),

@@ -42,6 +42,7 @@ from typing import Any
 from tokenwise_core.errors import BadInput
 from tokenwise_core.usage.events import NANO
 from tokenwise_core.usage.model_price import NANO_PER_TOKEN, ModelPrice, Rate, fill_rates
+from tokenwise_core.usage.price_names import provider_id
 
 _RATE_KEYS = {
     "input": "input_uncached", "cache_read": "cache_read", "cache_write": "cache_write_5m",
@@ -80,7 +81,7 @@ class Overrides:
         if not entries:
             return None
         day = datetime.fromtimestamp(at, UTC).date()
-        host = (provider or "").lower()
+        host = _host(provider)
         fitting = [e for e in entries if e.since <= day and (e.provider is None or e.provider == host)]
         return max(fitting, key=lambda entry: (entry.since, entry.provider is not None), default=None)
 
@@ -98,7 +99,7 @@ def read_overrides(source: Path | str | Mapping[str, Any] | None) -> Overrides:
     discounts = {}
     for name, value in _table(data, "providers").items():
         entry = _checked(value, {"discount"}, f"providers.{name}")
-        discounts[name.strip().lower()] = _discount(entry, f"providers.{name}")
+        discounts[_host(name) or name] = _discount(entry, f"providers.{name}")
     digest = hashlib.blake2b(json.dumps(data, sort_keys=True, default=str).encode(), digest_size=4)
     return Overrides(models=models, discounts=discounts, version=digest.hexdigest())
 
@@ -119,7 +120,7 @@ def _override(model: str, value: object) -> Override:
     same_as = entry.get("same_as")
     if bool(rates) == bool(same_as) and (rates or "discount" not in entry):
         raise BadInput(f'{where}: give either rates (input = ..., output = ...), same_as = "MODEL", or a discount')
-    provider = str(entry["provider"]).lower() if "provider" in entry else None
+    provider = _host(str(entry["provider"])) if "provider" in entry else None
     price = ModelPrice(
         model=model,
         provider=provider or "",
@@ -137,6 +138,11 @@ def _override(model: str, value: object) -> Override:
         discount=_discount(entry, where),
         price=price if rates else None,
     )
+
+
+def _host(provider: str | None) -> str | None:
+    """Return the price list's id of *provider*, or its own name: "Azure OpenAI" and `azure_openai` are one."""
+    return provider_id(provider) or (provider.strip().lower() if provider else None)
 
 
 def _rates(entry: Mapping[str, Any], where: str) -> dict[str, Rate]:

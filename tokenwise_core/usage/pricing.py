@@ -12,41 +12,26 @@ import threading
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from decimal import ROUND_HALF_EVEN, Decimal
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import genai_prices
 from cachetools import LRUCache
 from genai_prices import data_snapshot
-from genai_prices import types as listed
 
 from tokenwise_core.protocols import Clock
 from tokenwise_core.usage.buckets import OWN_MODEL
 from tokenwise_core.usage.events import INPUT_BUCKETS, NANO, Cost, Usage
-from tokenwise_core.usage.model_price import NANO_PER_TOKEN, ModelPrice, Rate, counted, fill_rates, nano
+from tokenwise_core.usage.model_price import ModelPrice, counted, nano
+from tokenwise_core.usage.price_list import listed_price, price_dates
 from tokenwise_core.usage.price_names import Found, find_model, provider_id
 from tokenwise_core.usage.price_overrides import Override, Overrides, read_overrides
 from tokenwise_core.usage.price_tiers import OVERLAY_VERSION, tier_factor, tier_name
 
 logger = logging.getLogger("tokenwise.prices")
 
-_LISTED = {
-    "input_uncached": ("input_mtok", "input_text_mtok"),
-    "cache_read": ("cache_read_mtok", "cache_text_read_mtok"),
-    "cache_write_5m": ("cache_write_5m_mtok", "cache_write_mtok"),
-    "cache_write_1h": ("cache_write_1h_mtok",),
-    "input_audio": ("input_audio_mtok",),
-    "input_image": ("input_image_mtok",),
-    "input_video": ("input_video_mtok",),
-    "output_text": ("output_mtok", "output_text_mtok"),
-    "reasoning": ("output_reasoning_mtok",),
-    "output_audio": ("output_audio_mtok",),
-    "output_image": ("output_image_mtok",),
-}
-_PER_THOUSAND = Fraction(NANO, 1000)
 _QUARTER_HOUR = 900  # list prices change at midnight, and off-peak ones on the half hour: never within a quarter
 _CACHED_PRICES = 4096
 STALE_AFTER_DAYS = 90
@@ -182,7 +167,7 @@ class PriceBook:
         today = datetime.fromtimestamp(self._clock(), UTC).date()
         if self._snapshot.from_auto_update:
             return max((today - self._snapshot.timestamp.date()).days, 0)
-        dates = [day for day in _dates(self._snapshot) if day <= today]
+        dates = [day for day in price_dates(self._snapshot) if day <= today]
         return (today - max(dates)).days if dates else None
 
     def _follow_updates(self) -> None:
@@ -205,8 +190,8 @@ class PriceBook:
             if base and tier and (factor := tier_factor(provider_id(provider) or "", tier)) is not None:
                 base = base.scaled(factor, tier=tier)
         else:
-            base = self._list_price(own.same_as or model, provider if own.same_as is None else None, at, tier)
-            base = base or (self._list_price(own.same_as, provider, at, tier) if own.same_as else None)
+            wanted = own.same_as or model
+            base = self._list_price(wanted, provider, at, tier) or self._list_price(wanted, None, at, tier)
         if base is None:
             return None
         priced = base.scaled(1 - own.discount, fees=True) if own.discount else base
@@ -224,7 +209,9 @@ class PriceBook:
         if found is None:
             return None
         price = self._from_list(found, at, tier)
-        discount = self._overrides.discounts.get(found[0].id)
+        host = provider_id(provider)
+        # What Azure sells at OpenAI's price is discounted by the contract with Azure.
+        discount = self._overrides.discounts.get(found[0].id if host in (None, "openai") else host)
         if not price.rates:
             return None
         return price.scaled(1 - discount, fees=True) if discount else price
@@ -233,12 +220,12 @@ class PriceBook:
         seller, model = found
         when = datetime.fromtimestamp(at, UTC)
         standard = model.get_prices(when)
-        price = _translated(seller, model, standard)
+        price = listed_price(seller, model, standard)
         if tier is None:
             return price
         variant = model.get_prices(when, {"service_tier": tier, "processing": tier, "speed": tier})
         if variant != standard:
-            return replace(_translated(seller, model, variant), tier=tier)
+            return replace(listed_price(seller, model, variant), tier=tier)
         factor = tier_factor(seller.id, tier)
         if factor is None:
             self._warn_once(
@@ -280,42 +267,3 @@ def _rebuilt(overrides: Path | str | Mapping[str, Any] | None, clock: Clock) -> 
 def _reported(usd: Decimal) -> Cost:
     amount = int((usd * NANO).to_integral_value(rounding=ROUND_HALF_EVEN))
     return Cost(nano=amount, by_bucket={"reported": amount}, price_version="reported")
-
-
-def _translated(seller: listed.Provider, model: listed.ModelInfo, prices: listed.ModelPrice) -> ModelPrice:
-    """Return an entry of the list as exact rates by bucket."""
-    rates = {}
-    for bucket, keys in _LISTED.items():
-        rate = next((r for r in (_rate(getattr(prices, key, None)) for key in keys) if r is not None), None)
-        if rate is not None:
-            rates[bucket] = rate
-    search, request = (
-        _rate(getattr(prices, "web_searches_kcount", None)),
-        _rate(getattr(prices, "requests_kcount", None)),
-    )
-    return ModelPrice(
-        model=model.id,
-        provider=seller.id,
-        rates=fill_rates(rates, model=model.id),
-        per_request=request.base / NANO_PER_TOKEN * _PER_THOUSAND if request else Fraction(0),
-        web_search=search.base / NANO_PER_TOKEN * _PER_THOUSAND if search else None,
-        context_window=model.context_window,
-        deprecated=bool(model.deprecated),
-    )
-
-
-def _rate(price: Decimal | listed.TieredPrices | None) -> Rate | None:
-    if price is None:
-        return None
-    if isinstance(price, listed.TieredPrices):
-        tiers = tuple((tier.start, Fraction(tier.price) * NANO_PER_TOKEN) for tier in price.tiers)
-        return Rate(Fraction(price.base) * NANO_PER_TOKEN, tiers)
-    return Rate(Fraction(price) * NANO_PER_TOKEN)
-
-
-def _dates(snapshot: data_snapshot.DataSnapshot) -> Iterable[date]:
-    for seller in snapshot.providers:
-        for model in seller.models:
-            for dated in model.prices if isinstance(model.prices, list) else ():
-                if isinstance(dated.constraint, listed.StartDateConstraint):
-                    yield dated.constraint.start_date
