@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
@@ -75,6 +76,7 @@ class TokenBreakdownHandler(Reporting, BaseCallbackHandler):
         runtime = runtime or _runtime_of(store)
         self.meter = Meter(runtime.recorder, runtime.accountant, framework="langchain", log_calls=log)
         self.errors = 0
+        self._billed = threading.local()
 
     # Model calls
 
@@ -113,6 +115,7 @@ class TokenBreakdownHandler(Reporting, BaseCallbackHandler):
         if not enabled():
             return
         templated = parent_run_id is not None and bool(self.meter.traces.known(parent_run_id))
+        self._billed.batch = False
         request = Request(texts=prompts, metadata=metadata, extra=kwargs, tags=tags, templated=templated)
         self.meter.start(run_id, request.details, parent=parent_run_id)
 
@@ -129,6 +132,8 @@ class TokenBreakdownHandler(Reporting, BaseCallbackHandler):
     def on_llm_end(self, response: LLMResult, *, run_id: UUID, **kwargs: Any) -> None:
         """Book a call that came to its end."""
         reply = Reply(response)
+        if reply.usage_beside is not None:
+            self._share(reply)
         self.meter.end(run_id, reply.answered, status=Status.CACHE_HIT if reply.is_cache_hit else Status.OK)
 
     @_fail_open
@@ -223,6 +228,17 @@ class TokenBreakdownHandler(Reporting, BaseCallbackHandler):
             return
         hint = scope_of(metadata) if parent is None and metadata else None
         self.meter.traces.enter(run, parent, hint)
+
+    def _share(self, reply: Reply) -> None:
+        """Tell a string model's reply whose batch was billed with an earlier one from a reply without usage.
+
+        LangChain gives the usage of a batch's one response to its first reply and `{}` to the others, one after the
+        other in one thread; a provider that reports nothing leaves `{}` everywhere.
+        """
+        if reply.usage_beside:
+            self._billed.batch = True
+        else:
+            reply.shares_response = getattr(self._billed, "batch", False)
 
     def _failed(self, hook: str, error: Exception) -> None:
         self.errors += 1

@@ -82,12 +82,19 @@ def scope_of(metadata: Fields, tags: Sequence[str] = ()) -> Scope:
 class Reply:
     """A response as it came in, whole or broken off; `answered()` reads it."""
 
-    __slots__ = ("_choices", "_error", "_output")
+    __slots__ = ("_choices", "_error", "_output", "shares_response")
 
     def __init__(self, response: LLMResult | None, error: BaseException | None = None) -> None:
         self._choices = list(_choices(response))
         self._output: Fields = dict(response.llm_output) if response is not None and response.llm_output else {}
         self._error = _attached(error)
+        self.shares_response = False  # set by the handler: an earlier reply of the same batch holds the usage
+
+    @property
+    def usage_beside(self) -> Fields | None:
+        """The usage that stands beside the answers, as older integrations report it; empty where a batch shares one."""
+        usage = self._output.get("token_usage")
+        return usage if isinstance(usage, Mapping) else None
 
     @property
     def is_cache_hit(self) -> bool:
@@ -127,15 +134,11 @@ class Reply:
             reported = fields.get("usage_metadata")
             if reported and any(name != "total_cost" for name in reported):
                 return normalize_usage(provider or "langchain", reported)
-        raw = self._output.get("token_usage")
-        if raw:
-            return normalize_usage(provider, raw)
-        if isinstance(raw, Mapping) and not self._said():
-            return None
+        if self.usage_beside:
+            return normalize_usage(provider, self.usage_beside)
+        if self.shares_response:
+            return Usage(input_tokens=0, output_tokens=0)
         return usage_from_response(metadata, provider=provider) or usage_from_response(self._error, provider=provider)
-
-    def _said(self) -> bool:
-        return any(fields for fields, _ in self._choices)
 
     def _answer(self) -> Answer:
         return joined([to_answer(fields, info) for fields, info in self._choices]) if self._choices else Answer()
