@@ -1,7 +1,10 @@
 """The bundled workload played back: right with its evidence, and only with it."""
 
+import json
+
 import pytest
 
+from tokenwise_core.demo.desk import Desk
 from tokenwise_core.demo.workload import Conversation, Turn, load_workload
 from tokenwise_core.messages import Message, Prompt
 from tokenwise_core.testing import Replay, ReplayAnswer
@@ -18,20 +21,19 @@ def asking(turn: Turn) -> Message:
     return Message(role="user", text=f"Context:\n{pages}\nQuery: {turn.user}\nAnswer: " if pages else turn.user)
 
 
-def results(turn: Turn) -> str:
-    return ". ".join(item.wordings[0] for item in turn.evidence if item.kind == "tool")
-
-
 def played(conversation: Conversation, replay: Replay) -> list[tuple[Turn, ReplayAnswer]]:
-    """Play a conversation with its whole history, its pages and its tools' results."""
+    """Play a conversation with its whole history, its pages and what the desk's tools really return."""
+    desk = Desk()
     history = [Message(role="system", text=WORKLOAD.system_prompt)]
     answers = []
     for turn in conversation.turns:
         history.append(asking(turn))
         answered = replay.answer(Prompt(messages=tuple(history), tools=WORKLOAD.tools))
         while answered.answer.tool_calls:
-            history.append(Message(role="assistant", tool_calls=answered.answer.tool_calls))
-            history.append(Message(role="tool", text=results(turn)))
+            calls = answered.answer.tool_calls
+            returned = [desk.call(call.name, json.loads(call.arguments)) for call in calls]
+            history.append(Message(role="assistant", tool_calls=calls))
+            history.extend(Message(role="tool", text=text) for text in returned)
             answered = replay.answer(Prompt(messages=tuple(history), tools=WORKLOAD.tools))
         history.append(Message(role="assistant", text=answered.answer.text))
         answers.append((turn, answered))
