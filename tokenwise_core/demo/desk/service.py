@@ -111,7 +111,7 @@ def schedule_callback(
 
 def _matches(id: str, customer: Record, by: Mapping[str, Any]) -> bool:
     if "name" in by and "postcode" not in by and len(by) == 1:
-        raise DeskError("a name alone is not enough: add the postcode")
+        raise DeskError("more than one customer may bear this name: postcode missing")
     known = {"customer_id": id, "email": customer["email"], "phone": customer["phone"], "name": customer["name"],
              "postcode": customer["site"]["postcode"]}  # fmt: skip
     return bool(by) and all(_plain(known[key]) == _plain(value) for key, value in by.items())
