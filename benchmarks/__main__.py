@@ -85,7 +85,9 @@ def verdict(figure: Figure) -> str:
 def print_table(figures: Sequence[Figure], console: Console) -> None:
     table = Table(title="Figures", show_lines=False)
     for column in ("figure", "ours", "floor", "goal", "stands", "n", "peers", "note"):
-        table.add_column(column, overflow="fold", justify="right" if column in ("ours", "floor", "goal", "n") else "left")
+        table.add_column(
+            column, overflow="fold", justify="right" if column in ("ours", "floor", "goal", "n") else "left"
+        )
     for figure in figures:
         peers = ", ".join(f"{name}: {_number(value)}" for name, value in figure.get("peers", {}).items())
         table.add_row(

@@ -30,7 +30,9 @@ class Scope:
     def filled_from(self, other: Scope) -> Scope:
         """Return self with what is None taken from *other*; labels are merged, self's win."""
         missing = {
-            name: getattr(other, name) for name in _NAMES if getattr(self, name) is None and getattr(other, name) is not None
+            name: getattr(other, name)
+            for name in _NAMES
+            if getattr(self, name) is None and getattr(other, name) is not None
         }
         labels = {**other.labels, **self.labels} if other.labels else self.labels
         return replace(self, labels=labels, **missing) if missing or labels is not self.labels else self

@@ -9,9 +9,7 @@ from tokenwise_core.scoping import Scope, carry_scope, current_scope, scope
 def test_an_inner_scope_inherits_what_it_does_not_say() -> None:
     with scope(application="desk", session="s-1", labels={"team": "a", "tier": "x"}):
         with scope(agent="billing", labels={"tier": "y"}) as inner:
-            assert inner == Scope(
-                application="desk", session="s-1", agent="billing", labels={"team": "a", "tier": "y"}
-            )
+            assert inner == Scope(application="desk", session="s-1", agent="billing", labels={"team": "a", "tier": "y"})
         assert current_scope().agent is None
 
 

@@ -113,7 +113,5 @@ def score(answers: Sequence[DemoAnswer], workload: Workload) -> list[Score]:
         mine = [a for a in answers if (a.framework, a.path) == (framework, path)]
         answerable = [a for a in mine if turns[a.turn].answerable]
         right = sum(turns[a.turn].is_said_by(a.text) for a in answerable)
-        scores.append(
-            Score(framework=framework, path=path, turns=len(mine), answerable=len(answerable), right=right)
-        )
+        scores.append(Score(framework=framework, path=path, turns=len(mine), answerable=len(answerable), right=right))
     return scores

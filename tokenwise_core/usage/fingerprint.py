@@ -38,19 +38,22 @@ def _message_digest(message: Message) -> bytes:
 
 
 def prefix_parts(prompt: Prompt, parts: Sequence[Part]) -> list[PrefixPart]:
-    """Group *parts* by where they stand: each message is one piece, tools and schema together are one."""
+    """Group *parts* by where they stand: each message is one piece, tools and schema together are one.
+
+    A piece bears the name of its largest component other than overhead.
+    """
     tokens: dict[int | None, int] = {}
-    names: dict[int | None, tuple[int, str]] = {}
+    largest: dict[int | None, Part] = {}
     for part in parts:
         tokens[part.message] = tokens.get(part.message, 0) + part.tokens
-        if part.tokens > names.get(part.message, (0, ""))[0]:
-            names[part.message] = (part.tokens, str(part.component))
+        if part.component is not Component.OVERHEAD:
+            largest[part.message] = max(largest.get(part.message, part), part, key=lambda p: p.tokens)
     fixed = _fixed_digest(prompt)
     return [
         PrefixPart(
             digest=fixed if where is None else _message_digest(prompt.messages[where]),
             tokens=size,
-            component=names.get(where, (0, str(Component.OVERHEAD)))[1],
+            component=str(largest[where].component if where in largest else Component.OVERHEAD),
         )
         for where, size in tokens.items()
         if where is not None or prompt.tools or prompt.output_schema

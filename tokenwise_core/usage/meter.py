@@ -28,6 +28,7 @@ log = logging.getLogger("tokenwise.usage")
 
 MAX_OPEN = 20_000  # calls that may be under way at once; older ones are taken for lost
 MAX_EVENTS = 10_000  # finished events that a handler keeps in memory for its own report
+SETTLE_S = 5.0  # a report must not hang on a database that does
 MAX_REMEMBERED = 256  # retrieved texts remembered per session, for history that quotes them
 
 
@@ -179,19 +180,23 @@ class Meter:
         """Return the model calls under way, oldest first."""
         return tuple(self._open)
 
+    def settle(self) -> bool:
+        """Wait until the calls that have ended are counted, for at most five seconds; say whether they are."""
+        return self.recorder.flush(SETTLE_S)
+
     def breakdown(self) -> Breakdown:
         """Return the sum over all calls finished so far (waits for those being counted)."""
-        self.recorder.flush()
+        self.settle()
         return self._total
 
     def events(self) -> tuple[UsageEvent, ...]:
         """Return the newest finished events, oldest first (at most 10,000)."""
-        self.recorder.flush()
+        self.settle()
         return tuple(self._events)
 
     def cost(self) -> Decimal | None:
         """Return what all calls with a known price cost in US dollars; None where none has one."""
-        self.recorder.flush()
+        self.settle()
         return None if self._nano is None else Decimal(self._nano) / NANO
 
     @property
@@ -201,7 +206,7 @@ class Meter:
 
     def reset(self) -> None:
         """Forget what has been finished so far; the store keeps it."""
-        self.recorder.flush()
+        self.settle()
         self._events.clear()
         self._total = Breakdown()
         self._finished, self._nano = 0, None
@@ -211,12 +216,12 @@ class Meter:
         event = self._accountant.event(call)
         if event is None:
             return None
-        self._keep(event)
+        self.keep(event)
         if self._log_calls:
             log_event(event)
         return event
 
-    def _keep(self, event: UsageEvent) -> None:
+    def keep(self, event: UsageEvent) -> None:
         """Add *event* to what this meter, and the one that it reports to, can tell."""
         self._events.append(event)
         self._finished += 1
@@ -225,7 +230,7 @@ class Meter:
         if event.operation != "embedding":
             self._total = self._total + event.breakdown
         if self._outer is not None:
-            self._outer._keep(event)
+            self._outer.keep(event)
 
     def _lose_oldest(self) -> None:
         try:

@@ -159,8 +159,7 @@ def cached_split(parts: Sequence[Part], cached: int) -> dict[Component, int]:
     split: dict[Component, int] = {}
     for part in parts:
         take = min(part.tokens, cached)
-        if take <= 0:
-            break
-        split[part.component] = split.get(part.component, 0) + take
+        if take:
+            split[part.component] = split.get(part.component, 0) + take
         cached -= take
     return split

@@ -68,17 +68,18 @@ class Recorder:
         self._closed = False
         self._renew()
 
-    def _renew(self, subscribers: tuple[Subscriber, ...] = ()) -> None:
+    def _renew(self, previous: Writer | None = None) -> None:
         """Begin with an empty queue in this process."""
         writer = Writer(self.store, self._options)
-        writer.subscribers = subscribers
+        if previous is not None:
+            writer.subscribers, writer.followers = previous.subscribers, previous.followers
         self._writer, self._pid = writer, os.getpid()
         weakref.finalize(self, writer.stop).atexit = False  # the thread must not outlive a forgotten recorder
 
     def submit(self, work: Work) -> None:
         """Hand over an event, or a callable that makes it: the callable runs in the writer thread."""
         if self._pid != os.getpid():
-            self._renew(self._writer.subscribers)
+            self._renew(self._writer)
         writer = self._writer
         waiting = len(writer.queue)
         if self._closed or waiting >= self._queue_size:
@@ -100,6 +101,10 @@ class Recorder:
             self._writer.subscribers = tuple(other for other in self._writer.subscribers if other is not callback)
 
         return unsubscribe
+
+    def after_write(self, callback: Callable[[], None]) -> None:
+        """Call *callback* in the writer thread after each batch: for state that is kept beside the events."""
+        self._writer.followers = (*self._writer.followers, callback)
 
     def flush(self, timeout_s: float | None = None) -> bool:
         """Wait until all that was submitted before is done; return False when that took longer than *timeout_s*.

@@ -54,6 +54,7 @@ class Writer:
         self.queue: deque[Work | Marker] = deque()
         self.wake, self.hurry = Event(), Event()
         self.subscribers: tuple[Subscriber, ...] = ()
+        self.followers: tuple[Callable[[], None], ...] = ()
         self.thread: Thread | None = None
         self.counts = dict.fromkeys(("written", "duplicates", "dropped", "failed", "skipped"), 0)
         self.in_flight = 0
@@ -141,6 +142,7 @@ class Writer:
             self._show(event)
         try:
             self._write(events)
+            self._follow()
         finally:
             self.in_flight = 0
             for marker in markers:
@@ -175,11 +177,19 @@ class Writer:
             except Exception as error:
                 self._warn("a subscriber failed: %s", type(error).__name__)
 
+    def _follow(self) -> None:
+        """Let what is kept beside the events be written too, unless the store is at fault already."""
+        for follower in () if self._broken else self.followers:
+            try:
+                follower()
+            except Exception as error:
+                self._warn("what is kept beside the events could not be stored: %s", type(error).__name__)
+
     def _write(self, events: list[UsageEvent]) -> None:
         """Store *events*: again with growing pauses while the store fails, one by one when an event is at fault."""
         if not events or self._store is None:
             self.counts["written"] += len(events)
-            return
+            return None
         patience = 0 if self._broken else self._options.retry_s
         give_up, pause = time.monotonic() + patience, FIRST_BACKOFF_S
         while True:

@@ -120,7 +120,10 @@ def test_every_character_gets_exactly_one_component(
 ) -> None:
     prompt = Prompt(messages=tuple(Message(role=role, text=text) for role, text in messages))  # type: ignore[arg-type]
     found = attribute(
-        prompt, retrieved=retrieved, known=[Known(component=c, text=t) for c, t in known if t.strip()], templated=templated
+        prompt,
+        retrieved=retrieved,
+        known=[Known(component=c, text=t) for c, t in known if t.strip()],
+        templated=templated,
     )
     for message, spans in zip(prompt.messages, found.spans, strict=True):
         at = 0
