@@ -46,7 +46,7 @@ class _EventHandler(BaseEventHandler):
             return
         try:
             action(listener, event)
-        except Exception as error:  # noqa: BLE001  fail-open boundary: bookkeeping never fails the user's call
+        except Exception as error:  # fail-open: bookkeeping never fails the user's call
             listener.failed(error)
 
 
@@ -77,21 +77,21 @@ class _SpanHandler(BaseSpanHandler[BaseSpan]):
             return
         try:
             self.listener.entered(id_, parent_id, instance, bound_args.arguments)
-        except Exception as error:  # noqa: BLE001  fail-open boundary
+        except Exception as error:  # fail-open
             self.listener.failed(error)
 
     @override
     def span_exit(self, id_: str, *args: Any, **kwargs: Any) -> None:
         try:
             self.listener.left(id_)
-        except Exception as error:  # noqa: BLE001  fail-open boundary
+        except Exception as error:  # fail-open
             self.listener.failed(error)
 
     @override
     def span_drop(self, id_: str, *args: Any, err: BaseException | None = None, **kwargs: Any) -> None:
         try:
             self.listener.dropped(id_, err)
-        except Exception as error:  # noqa: BLE001  fail-open boundary
+        except Exception as error:  # fail-open
             self.listener.failed(error)
 
     @override

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections import OrderedDict, deque
 from collections.abc import Callable, Hashable, Mapping
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, TypeVar
 
 from llama_index.core.base.llms.types import ChatResponse, CompletionResponse
@@ -230,20 +230,30 @@ class Listener:
     """What each kind of event is translated by; all others are passed over."""
 
 
-def _fact(span: str, instance: object, arguments: Mapping[str, Any]) -> Fact | None:
+def _fact(span: str, instance: Any, arguments: Mapping[str, Any]) -> Fact | None:
     """Return what a span tells about the calls under it: the agent and step of a workflow, a chat engine."""
-    step = arguments.get("ev") if instance is None else None
-    if step is not None:
+    if instance is None:
+        step = arguments.get("ev")
+        if step is None:
+            return None
         return Fact(agent=getattr(step, "current_agent_name", None), node=span_name(span).rpartition(".")[2])
-    if isinstance(instance, BaseChatEngine):
-        template = getattr(instance, "_condense_prompt_template", None)
-        return Fact(engine=True, condense=getattr(template, "template", None))
-    if isinstance(instance, StreamingAgentChatResponse):  # the engine's span is over when its thread runs the stream
-        return Fact(engine=True)
-    if isinstance(instance, Workflow):
-        name = getattr(instance, "name", None)
-        return Fact(agent=name) if isinstance(name, str) else None
+    match _kind(type(instance)):
+        case "engine":
+            template = getattr(instance, "_condense_prompt_template", None)
+            return Fact(engine=True, condense=getattr(template, "template", None))
+        case "stream":  # of a chat engine, whose span is over when the thread of the stream begins
+            return Fact(engine=True)
+        case "workflow":
+            name = getattr(instance, "name", None)
+            return Fact(agent=name) if isinstance(name, str) else None
     return None
+
+
+@lru_cache(maxsize=1024)
+def _kind(instance: type[Any]) -> str | None:
+    """Name the classes that tell something; asked for each span, and slow to ask."""
+    kinds = (("engine", BaseChatEngine), ("stream", StreamingAgentChatResponse), ("workflow", Workflow))
+    return next((kind for kind, base in kinds if issubclass(instance, base)), None)
 
 
 def _answer(request: Request, response: ChatResponse | CompletionResponse | None) -> Callable[[], Answered] | None:

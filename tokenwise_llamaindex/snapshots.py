@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from llama_index.core.base.llms.types import ChatMessage, ChatResponse, CompletionResponse, TextBlock
@@ -13,7 +14,7 @@ class Snapshot(NamedTuple):
 
     role: str
     blocks: list[str | dict[str, Any]]
-    extra: dict[str, Any]
+    extra: Mapping[str, Any]
 
 
 class Reply(NamedTuple):
@@ -21,13 +22,22 @@ class Reply(NamedTuple):
 
     message: Snapshot
     raw: object
-    extra: dict[str, Any]
+    extra: Mapping[str, Any]
+
+
+_NOTHING: Mapping[str, Any] = {}
+_new = tuple.__new__  # a NamedTuple's own constructor takes twice as long, once for each message of each call
 
 
 def of_message(message: ChatMessage) -> Snapshot:
     """Copy a message's fields."""
-    blocks = [block.text if type(block) is TextBlock else dict(block.__dict__) for block in message.blocks]
-    return Snapshot(message.role, blocks, dict(message.additional_kwargs))
+    fields = message.__dict__
+    blocks, extra = fields["blocks"], fields["additional_kwargs"]
+    if len(blocks) == 1 and type(blocks[0]) is TextBlock:
+        copied = [blocks[0].__dict__["text"]]
+    else:
+        copied = [block.text if type(block) is TextBlock else dict(block.__dict__) for block in blocks]
+    return _new(Snapshot, (fields["role"], copied, dict(extra) if extra else _NOTHING))
 
 
 def of_prompt(prompt: str) -> Snapshot:

@@ -1,0 +1,128 @@
+"""What our handler costs the thread that calls the model, over one that does nothing; LlamaIndex's own beside it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from llama_index.core.base.llms.types import (
+    ChatMessage,
+    ChatResponse,
+    CompletionResponse,
+    CompletionResponseGen,
+    LLMMetadata,
+)
+from llama_index.core.callbacks import CallbackManager, TokenCountingHandler
+from llama_index.core.llms import CustomLLM
+from llama_index.core.llms.callbacks import llm_chat_callback, llm_completion_callback
+from llama_index_instrumentation import get_dispatcher
+from llama_index_instrumentation.event_handlers import BaseEventHandler
+from llama_index_instrumentation.span_handlers import NullSpanHandler
+
+from tokenwise_core.usage.store import MemoryStore
+from tokenwise_llamaindex import TokenBreakdownHandler
+
+CALLS, QUICK_CALLS, WARM = 600, 60, 50
+USAGE = {"prompt_tokens": 640, "completion_tokens": 9, "total_tokens": 649}
+
+
+class Constant(CustomLLM):
+    """A model that costs nothing: one event a call, usage reported as OpenAI does."""
+
+    @property
+    def metadata(self) -> LLMMetadata:
+        return LLMMetadata(is_chat_model=True, model_name="gpt-4o-mini")
+
+    @llm_chat_callback()
+    def chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
+        message = ChatMessage(role="assistant", content="Your parcel arrives on Tuesday.")
+        return ChatResponse(message=message, raw={"usage": USAGE, "model": "gpt-4o-mini"})
+
+    @llm_completion_callback()
+    def complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:
+        return CompletionResponse(text="Your parcel arrives on Tuesday.")
+
+    @llm_completion_callback()
+    def stream_complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponseGen:
+        yield CompletionResponse(text="Your parcel arrives on Tuesday.", delta="")
+
+
+class EmptyEvents(BaseEventHandler):
+    def handle(self, event: Any, **kwargs: Any) -> None:
+        pass
+
+
+class EmptySpans(NullSpanHandler):
+    pass
+
+
+@contextmanager
+def empty() -> Iterator[None]:
+    root, events, spans = get_dispatcher(), EmptyEvents(), EmptySpans()
+    root.add_event_handler(events)
+    root.add_span_handler(spans)
+    try:
+        yield
+    finally:
+        root.event_handlers.remove(events)
+        root.span_handlers = [handler for handler in root.span_handlers if handler is not spans]
+
+
+def prompt_of_13() -> list[ChatMessage]:
+    """A system prompt and six rounds of a support desk's conversation, some 640 tokens."""
+    said = "I ordered the blue kettle on the third of May and it has not come; order number {} says shipped. " * 2
+    answered = "Order {} left our warehouse on the fifth; the carrier's depot in Leeds has it since the seventh. " * 2
+    messages = [ChatMessage(role="system", content="You are the support desk of a kitchen shop. Be brief and exact.")]
+    for number in range(6):
+        messages.append(ChatMessage(role="user", content=said.format(number, number)))
+        messages.append(ChatMessage(role="assistant", content=answered.format(number, number)))
+    return messages
+
+
+def figures(data: Path, *, full: bool = False, quick: bool = False) -> list[dict[str, Any]]:
+    messages = prompt_of_13()
+    handler = TokenBreakdownHandler(store=MemoryStore(), log=False)
+    counting = TokenCountingHandler()
+    plain, counted = Constant(), Constant(callback_manager=CallbackManager([counting]))
+
+    def bare() -> None:
+        plain.chat(messages)
+
+    def peer() -> None:
+        counted.chat(messages)
+
+    calls = QUICK_CALLS if quick else CALLS
+    alone, ours, theirs = interleaved([(empty(), bare), (handler, bare), (empty(), peer)], calls)
+    handler.flush()
+    assert len(handler.events()) >= calls, "the handler missed calls: its time says nothing"
+    return [
+        {
+            "area": "accounting", "key": "handler.llamaindex.us", "ours": round(ours - alone, 1), "goal": 40.0,
+            "must": 60.0, "unit": "µs", "better": "lower", "n": calls,
+            "peers": {"TokenCountingHandler": round(theirs - alone, 1)},
+            "note": f"CPU time of the calling thread over a handler that does nothing ({alone:.0f} µs a call)",
+        }
+    ]  # fmt: skip
+
+
+def interleaved(variants: Sequence[tuple[Any, Callable[[], None]]], calls: int, block: int = 10) -> list[float]:
+    """Return each variant's median CPU time in µs; they take turns, so that a busy machine hits all alike."""
+    times: list[list[int]] = [[] for _ in variants]
+    for turn in range(WARM // block + calls // block):
+        for position, (context, call) in enumerate(variants):
+            manager = context if hasattr(context, "install") else empty()
+            with manager:
+                taken = [_timed(call) for _ in range(block)]
+            if turn >= WARM // block:
+                times[position].extend(taken)
+    return [median(taken) / 1e3 for taken in times]
+
+
+def _timed(call: Callable[[], None]) -> int:
+    began = time.thread_time_ns()
+    call()
+    return time.thread_time_ns() - began
