@@ -25,7 +25,7 @@ _BUCKETS = {"input": "input_uncached", "cached": "cache_read", "cache write": "c
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recorded:
-    """A model that the store has calls of; *known* says that it has a price now, *unpriced* how many calls have none."""
+    """A model that the store has calls of: *known* if it has a price now; *unpriced* calls were booked without one."""
 
     model: str
     provider: str | None

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NoReturn
 
@@ -21,9 +23,17 @@ class _Out(Console):
 
 
 def show(*things: RenderableType) -> None:
-    """Print results to stdout: coloured on a terminal, plain and 120 wide in a pipe or file."""
-    piped = not sys.stdout.isatty() and "COLUMNS" not in os.environ
-    console = _Out(width=PIPE_WIDTH if piped else None, highlight=False, soft_wrap=False)
+    """Print results to stdout: coloured on a terminal; plain, unpadded and 120 wide in a pipe or file."""
+    if sys.stdout.isatty():
+        _print(_Out(highlight=False), things)
+        return
+    text = io.StringIO()
+    width = int(os.environ.get("COLUMNS") or PIPE_WIDTH)
+    _print(Console(file=text, width=width, color_system=None, force_terminal=False, highlight=False), things)
+    sys.stdout.write("".join(f"{line.rstrip()}\n" for line in text.getvalue().splitlines()))
+
+
+def _print(console: Console, things: Iterable[RenderableType]) -> None:
     for thing in things:
         console.print(thing, markup=False)
 
