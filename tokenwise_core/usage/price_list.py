@@ -36,19 +36,22 @@ def listed_price(seller: listed.Provider, model: listed.ModelInfo, prices: liste
         rate = next((r for r in (_rate(getattr(prices, key, None)) for key in keys) if r is not None), None)
         if rate is not None:
             rates[bucket] = rate
-    search, request = (
-        _rate(getattr(prices, "web_searches_kcount", None)),
-        _rate(getattr(prices, "requests_kcount", None)),
-    )
     return ModelPrice(
         model=model.id,
         provider=seller.id,
         rates=fill_rates(rates, model=model.id),
-        per_request=request.base / NANO_PER_TOKEN * _PER_THOUSAND if request else Fraction(0),
-        web_search=search.base / NANO_PER_TOKEN * _PER_THOUSAND if search else None,
+        per_request=_each(getattr(prices, "requests_kcount", None)) or Fraction(0),
+        web_search=_each(getattr(prices, "web_searches_kcount", None)),
         context_window=model.context_window,
         deprecated=bool(model.deprecated),
     )
+
+
+def _each(price: Decimal | listed.TieredPrices | None) -> Fraction | None:
+    """Return nano-dollars apiece of what is listed in dollars for a thousand."""
+    if price is None:
+        return None
+    return Fraction(price.base if isinstance(price, listed.TieredPrices) else price) * _PER_THOUSAND
 
 
 def _rate(price: Decimal | listed.TieredPrices | None) -> Rate | None:

@@ -61,10 +61,11 @@ _BEDROCK = re.compile(
 _BEFORE = re.compile(
     r"(?:(?:us|eu|apac|global|jp|au|ca|us-gov|regional|anthropic|amazon|meta|mistral|cohere|deepseek|openai|google)\.)*\Z"
 )
-_AFTER = re.compile(
-    r"(?:[-@:._]*(?:latest|preview|v\d+(?::\d+)?|\d{4}-\d{2}-\d{2}|\d{2}-\d{4}|\d{1,2}-\d{2}|\d{3,8}))*\Z"
-)
+_VERSION = r"(?:latest|preview|v\d+|\d{4}-\d{2}-\d{2}|\d{2}-\d{4}|\d{1,2}-\d{2}|\d{3,8}|(?<=:)\d)"
+_AFTER = re.compile(rf"(?:[-@:._]*{_VERSION}(?:[-@:._]+{_VERSION})*)?[-@:._]*\Z")
+_LONGEST_NAME = 256
 _PATHS = re.compile(r"^(?:projects/[^/]+/locations/[^/]+/)?(?:publishers/[^/]+/)?models/")
+_TURNED = re.compile(r"^claude-(\d(?:[.-]\d)?)-(opus|sonnet|haiku)")
 _DATED = re.compile(r"[-@](20\d{2})-?([01]\d)-?([0-3]\d)\Z")
 
 
@@ -76,8 +77,10 @@ def find_model(prices: DataSnapshot, model: str, provider: str | None) -> Found 
     runs on one's own machine has no price.
     """
     name = _PATHS.sub("", model.strip().lower())
+    if name.startswith("arn:"):  # arn:aws:bedrock:REGION:ACCOUNT:inference-profile/us.anthropic...
+        name = name.rpartition("/")[2]
     host = provider_id(provider)
-    if not name or host == "local":
+    if not name or len(name) > _LONGEST_NAME or host == "local":
         return None
     for provider_name, ref in _readings(name, host):
         entry = next((p for p in prices.providers if p.id == provider_name), None)
@@ -152,6 +155,9 @@ def _spellings(ref: str) -> Iterator[str]:
         yield ref[: dated.start()]
     elif ref.endswith("-latest"):
         yield ref.removesuffix("-latest")
+    turned = _TURNED.sub(r"claude-\2-\1", ref)
+    if turned != ref:  # OpenRouter answers claude-4.6-sonnet where it was asked for claude-sonnet-4.6
+        yield turned
 
 
 def _matches(match: MatchLogic, ref: str) -> bool:

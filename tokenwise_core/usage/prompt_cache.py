@@ -88,13 +88,18 @@ class PromptCacheRules:
 
 @dataclass(frozen=True, slots=True)
 class _Fits:
-    """Which names a rule is for: a pattern of the model, and the hosts (any, when empty or unknown)."""
+    """Which names a rule is for: a pattern of the model, and the hosts (any, when empty).
+
+    Where nobody names the host, a rule of the maker's holds, but not one of a host of other makers' models.
+    """
 
     model: re.Pattern[str]
     hosts: tuple[str, ...] = ()
+    makers: bool = True
 
     def matches(self, name: str, host: str | None) -> bool:
-        return (not self.hosts or host is None or host in self.hosts) and bool(self.model.search(name))
+        fits_host = not self.hosts or host in self.hosts or (host is None and self.makers)
+        return fits_host and bool(self.model.search(name))
 
 
 def _claude(pattern: str, min_tokens: int) -> tuple[_Fits, PromptCacheRules]:
@@ -118,7 +123,7 @@ def _listed(
     pattern: str, hosts: tuple[str, ...], read: Fraction, source: str, **rules: Any
 ) -> tuple[_Fits, PromptCacheRules]:
     made = PromptCacheRules(provider=hosts[0], read_factor=read, source=source, **rules)
-    return _Fits(re.compile(pattern), hosts), made
+    return _Fits(re.compile(pattern), hosts, makers=hosts[0] != "groq"), made
 
 
 _OPENAI_HOSTS = ("openai", "azure", "openrouter", "github-copilot")

@@ -71,6 +71,8 @@ def test_each_family_has_its_least_length_its_life_and_its_way(
         ("gpt-4o-2024-05-13", "openai"),
         ("llama3.2", "ollama"),
         ("deepseek-r1", "ollama"),
+        ("openai/gpt-oss-120b", None),
+        ("kimi-k2", "together"),
         ("x", None),
     ],
 )
