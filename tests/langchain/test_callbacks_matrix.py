@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Awaitable, Callable
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import pytest
@@ -36,13 +37,16 @@ from tokenwise_langchain import ReplayChatModel, TokenBreakdownHandler
 
 QUESTION = "How long does a refund of order A-17 take?"
 PLAIN = {"kind": "statement", "wrong": "No.", "dont_know": "I don't know."}
-MODEL = ReplayChatModel(replay=Replay([Turn(id="t", user=QUESTION, right="Five working days.", **PLAIN)], tier="strong"))
-CALLER = ReplayChatModel(
-    replay=Replay(
-        [Turn(id="t", user=QUESTION, right="Five.", steps=((RecordedCall(name="desk", arguments={"question": QUESTION}),),),
-              **PLAIN)], tier="strong",
+ASKS = ((RecordedCall(name="desk", arguments={"question": QUESTION}),),)
+
+
+def replayed(**turn: Any) -> ReplayChatModel:
+    return ReplayChatModel(
+        replay=Replay([Turn(id="t", user=QUESTION, right="Five working days.", **PLAIN, **turn)], tier="strong")
     )
-)  # fmt: skip
+
+
+MODEL, CALLER = replayed(), replayed(steps=ASKS)
 
 
 class Nesting(NamedTuple):
@@ -127,7 +131,7 @@ def graph(node: Callable[..., Any], **extra: Callable[..., Any]) -> Runnable[Any
     for name, function in zip(names, [node, *extra.values()], strict=True):
         builder.add_node(name, function)
     builder.add_edge(START, "first")
-    for left, right in zip(names, names[1:], strict=False):
+    for left, right in pairwise(names):
         builder.add_edge(left, right)
     builder.add_edge(names[-1], END)
     return builder.compile()
@@ -144,13 +148,13 @@ def ask_again(state: MessagesState) -> dict[str, Any]:
 SPOKEN = {"messages": [HumanMessage(QUESTION)]}
 NESTINGS = {
     "model": Nesting(lambda: MODEL),
-    "prompt | model | parser": Nesting(lambda: {"question": RunnablePassthrough()} | prompt() | MODEL | StrOutputParser()),
+    "prompt | model | parser": Nesting(lambda: prompt() | MODEL | StrOutputParser(), input={"question": QUESTION}),
     "bound tools": Nesting(lambda: MODEL.bind_tools([desk])),
     "structured by tool": Nesting(lambda: MODEL.with_structured_output(Verdict)),
     "structured by format, raw": Nesting(
         lambda: MODEL.with_structured_output(Verdict, method="json_schema", include_raw=True)
     ),
-    "lambda": Nesting(lambda: RunnableLambda(lambda q: MODEL.invoke(q))),
+    "lambda": Nesting(lambda: RunnableLambda(MODEL.invoke)),
     "lambda of a chain": Nesting(lambda: RunnableLambda(lambda q: MODEL | StrOutputParser())),
     "parallel": Nesting(lambda: RunnableParallel(a=MODEL, b=MODEL, c=prompt() | MODEL), responses=3),
     "sequence of two": Nesting(lambda: MODEL | StrOutputParser() | MODEL, responses=2),
@@ -158,7 +162,7 @@ NESTINGS = {
     "map over a list": Nesting(lambda: RunnableLambda(lambda q: [q, q]) | MODEL.map(), responses=2),
     "fallback": Nesting(lambda: Refusing(replay=MODEL.replay).with_fallbacks([MODEL]), responses=2, failed=1),
     "fallback inside a chain": Nesting(
-        lambda: RunnableLambda(lambda q: q) | Refusing(replay=MODEL.replay).with_fallbacks([MODEL]), responses=2, failed=1
+        lambda: RunnableLambda(str) | Refusing(replay=MODEL.replay).with_fallbacks([MODEL]), responses=2, failed=1
     ),
     "configurable": Nesting(
         lambda: MODEL.configurable_fields(max_tokens=ConfigurableField(id="max_tokens")).with_config(
