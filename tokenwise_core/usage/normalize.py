@@ -94,6 +94,24 @@ def usage_from_response(raw: object, additional_kwargs: object = None, *, provid
     return None
 
 
+def usage_from_message(
+    usage_metadata: object, response_metadata: object = None, *, provider: str | None = None
+) -> Usage | None:
+    """Read the usage of a LangChain message; None when neither of its two reports says anything.
+
+    `usage_metadata` keeps token counts only: what the call cost, the provider's tools and compaction stand in the
+    provider's own usage inside `response_metadata`. That is taken where both agree on the totals; where they do not
+    (chunks of a stream put together), LangChain's counts are.
+    """
+    counted = normalize_usage(provider or "langchain", usage_metadata) if find_usage(usage_metadata) else None
+    own = usage_from_response(response_metadata, provider=provider)
+    if counted is None or own is None:
+        return counted or own
+    if (own.input_tokens, own.output_tokens) != (counted.input_tokens, counted.output_tokens):
+        return counted
+    return replace(own, service_tier=counted.service_tier or own.service_tier)
+
+
 def find_usage(body: object) -> object | None:
     """Return the usage inside a provider's answer, or None: no dialect knows the keys of anything in it.
 

@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict
 
 from tokenwise_core.usage import normalize
 from tokenwise_core.usage.events import INPUT_BUCKETS, OUTPUT_BUCKETS, Usage
-from tokenwise_core.usage.normalize import find_usage, normalize_usage, usage_from_response
+from tokenwise_core.usage.normalize import find_usage, normalize_usage, usage_from_message, usage_from_response
 
 RECORDED = sorted((Path(__file__).parents[2] / "recorded").glob("*.json"))
 DATA = Path(os.environ.get("TOKENWISE_DATA", Path(__file__).parents[4] / "shared" / "data"))
@@ -198,6 +198,38 @@ def test_details_of_usages_that_langchain_added_up_are_added_up_too() -> None:
         "input_token_details": {"cache_read": 10, "flex_cache_read": 20, "flex": 5},
     }  # fmt: skip
     assert normalize_usage("openai", raw).cache_read == 30
+
+
+COUNTED = {"input_tokens": 326, "output_tokens": 91, "total_tokens": 417, "input_token_details": {"cache_read": 26}}
+OWN = {
+    "prompt_tokens": 326,
+    "completion_tokens": 91,
+    "total_tokens": 417,
+    "cost": 0.5,
+    "prompt_tokens_details": {"cached_tokens": 26},
+    "server_tool_use_details": {"web_search_requests": 1},
+}
+
+
+def test_a_langchain_message_is_read_from_the_providers_own_usage_where_both_agree() -> None:
+    usage = usage_from_message(COUNTED, {"token_usage": OWN, "model_name": "m"}, provider="openrouter")
+    assert usage is not None
+    assert (usage.input_uncached, usage.cache_read, usage.output_text) == (300, 26, 91)
+    assert (usage.reported_cost_usd, usage.web_searches) == (Decimal("0.5"), 1)
+
+
+@pytest.mark.parametrize("metadata", [None, {}, {"token_usage": None}, {"token_usage": {**OWN, "prompt_tokens": 652}}])
+def test_langchains_counts_stand_where_the_providers_are_missing_or_differ(metadata: object) -> None:
+    usage = usage_from_message(COUNTED, metadata)
+    assert usage is not None
+    assert (usage.input_tokens, usage.cache_read, usage.reported_cost_usd) == (326, 26, None)
+
+
+def test_a_langchain_message_without_any_usage_gives_none() -> None:
+    assert usage_from_message(None, {"model_name": "m"}) is None
+    only_own = usage_from_message(None, {"token_usage": OWN})
+    assert only_own is not None
+    assert only_own.input_tokens == 326
 
 
 class Details(BaseModel):
