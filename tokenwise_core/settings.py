@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tomllib
 from pathlib import Path
 
 from platformdirs import user_data_path
@@ -53,3 +54,5 @@ def load_settings(*, store: str | None = None) -> Settings:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"])
         raise BadInput(f"setting {name}: {first['msg']}") from error
+    except (tomllib.TOMLDecodeError, OSError) as error:
+        raise BadInput(f"TOKENWISE_CONFIG {os.environ.get('TOKENWISE_CONFIG')}: {error}") from error
