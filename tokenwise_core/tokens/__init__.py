@@ -1,5 +1,6 @@
 """Counting tokens before a call: tokenisers, how providers render a prompt, calibration from reported usage."""
 
+from tokenwise_core.tokens.analysis import Projection, TokenizationAnalysis, analyze_tokenization, project
 from tokenwise_core.tokens.calibration import Calibration
 from tokenwise_core.tokens.counter import TokenCounter
 from tokenwise_core.tokens.counts import AnswerCount, Basis, Count, MessageCount, PromptCount
@@ -13,9 +14,13 @@ __all__ = [
     "Count",
     "EncodingInfo",
     "MessageCount",
+    "Projection",
     "PromptCount",
     "TokenCounter",
+    "TokenizationAnalysis",
+    "analyze_tokenization",
     "describe_encodings",
     "detect_api",
+    "project",
     "read_request",
 ]

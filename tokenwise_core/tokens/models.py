@@ -56,12 +56,13 @@ _CLAUDE_47 = replace(_CLAUDE_45, name="claude-4.7", text=1.4, tools=1.4, schema=
 # Google shows an answer schema to the decoder only: it is not in the prompt count.
 _GEMINI = Family(
     name="gemini", image="gemini", per_message=1, per_system=1, constant=0, schema=0, schema_constant=0,
-    tools=0.85, tools_constant=0, per_tool=0, per_call=4, per_result=4,
+    tools=0.75, tools_constant=0, per_tool=0, per_call=4, per_result=4,
 )  # fmt: skip
 _GEMINI_2 = replace(_GEMINI, name="gemini-2.0", per_message=0, per_system=0)
+_NOVA = Family(name="nova", text=1.05, per_message=0, per_system=0, constant=0, tools_constant=355)
 
 _FAMILIES: tuple[tuple[str, Family], ...] = (
-    (r"gpt-oss", Family(name="gpt-oss", encoding="o200k_harmony", constant=68)),
+    (r"gpt-oss", Family(name="gpt-oss", encoding="o200k_harmony", constant=64)),
     (r"^(o\d|gpt-([5-9]|\d\d)(?!.*chat)|computer-use|codex)", Family(name="openai-reasoning", template="reasoning", image="patches")),
     (r"^gpt-4\.1-(mini|nano)", Family(name="openai-o200k-small", template="o200k", image="patches")),
     (r"^(gpt-4o|gpt-4\.[1-9]|chatgpt-|gpt-[5-9])", Family(name="openai-o200k", template="o200k", image="tiles")),
@@ -73,11 +74,14 @@ _FAMILIES: tuple[tuple[str, Family], ...] = (
     (r"gemini-(1|2\.0)", _GEMINI_2),
     (r"gemini", _GEMINI),
     (r"gemma", Family(name="gemma", text=1.02)),
-    (r"nova|titan", Family(name="nova", text=1.12, per_message=0, per_system=0, constant=0, tools_constant=945)),
+    (r"nova-2", replace(_NOVA, name="nova-2", tools_constant=850)),
+    (r"nova|titan", _NOVA),
+    (r"llama-?4", Family(name="llama-4", tools_constant=500)),
+    (r"llama-?3.[1-3]", Family(name="llama-3", constant=31)),  # the template opens with its cutoff date
     (r"llama", Family(name="llama")),
-    (r"magistral|ministral|mistral|pixtral|codestral|devstral|mixtral", Family(name="mistral", text=1.1, per_message=2)),
+    (r"magistral|ministral|mistral|pixtral|codestral|devstral|mixtral", Family(name="mistral", per_message=2, per_system=2, constant=1)),
     (r"qwen|qwq", Family(name="qwen", text=1.03, per_message=5)),
-    (r"deepseek", Family(name="deepseek", text=1.03, per_message=2)),
+    (r"deepseek", Family(name="deepseek", text=1.03, per_message=2, per_system=0, constant=1)),
     (r"glm|z-ai|zai", Family(name="glm", per_message=3)),
     (r"grok", Family(name="grok")),
     (r"command", Family(name="command", text=1.05)),
@@ -106,7 +110,9 @@ def base_name(model: str) -> str:
     before, _, after = name.partition(":")
     if after:  # "openai:gpt-5-mini" names a provider first, "gpt-oss:20b" and "…:free" a variant last
         name = after if _matches(after) and not _matches(before) else before
-    return _VENDOR.sub("", _REGION.sub("", name))
+    name = _REGION.sub("", name)
+    bare = _VENDOR.sub("", name)
+    return bare if _matches(bare) or not _matches(name) else name
 
 
 @lru_cache(maxsize=1024)

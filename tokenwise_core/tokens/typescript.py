@@ -52,6 +52,8 @@ def _default(schema: Schema) -> str:
 class _Writer:
     """Walks one tool's schema; references are resolved against its root."""
 
+    shows_constants = True
+
     def __init__(self, root: Schema) -> None:
         self._root = root
 
@@ -85,7 +87,7 @@ class _Writer:
         for union in ("anyOf", "oneOf"):
             if isinstance(schema.get(union), Sequence):
                 return " | ".join(self.type(option, level) for option in schema[union])
-        if "const" in schema:
+        if "const" in schema and self.shows_constants:
             return json.dumps(schema["const"])
         if isinstance(schema.get("enum"), Sequence) and schema["enum"]:
             return " | ".join(json.dumps(value) for value in schema["enum"])
@@ -110,7 +112,9 @@ class _Writer:
 
 
 class _Cl100kWriter(_Writer):
-    """The older layout: no titles, no defaults, comments at every level."""
+    """The older layout: no titles, no defaults, no constants."""
+
+    shows_constants = False
 
     def _entries(self, node: Schema, level: int) -> Iterator[list[str]]:
         required = node.get("required") or ()
@@ -120,7 +124,8 @@ class _Cl100kWriter(_Writer):
             yield [*self._comments(schema, level), f"{name}{mark}: {self.type(schema, level)},"]
 
     def _comments(self, schema: Schema, level: int) -> Iterator[str]:
-        if isinstance(description := schema.get("description"), str) and description:
+        description = schema.get("description")
+        if level < 2 and isinstance(description, str) and description:
             yield f"// {description}"
 
     def _object(self, schema: Schema, level: int) -> str:

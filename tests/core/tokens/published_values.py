@@ -1,0 +1,198 @@
+"""Prompt sizes that others published after asking OpenAI's API, as (request, tokens).
+
+CL100K: the validated cases of hmarr/openai-chat-tokens (MIT; gpt-3.5-turbo). COOKBOOK: openai-cookbook's guide to counting
+tokens (MIT).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def _function(name: str, description: str | None = None, /, **properties: Any) -> dict[str, Any]:
+    made: dict[str, Any] = {"name": name, "parameters": {"type": "object", "properties": properties}}
+    return made if description is None else {**made, "description": description}
+
+
+def _object(**properties: Any) -> dict[str, Any]:
+    return {"type": "object", "properties": properties}
+
+
+def _says(role: str, content: str, **more: Any) -> dict[str, Any]:
+    return {"role": role, "content": content, **more}
+
+
+STRING, NUMBER, BOOLEAN = {"type": "string"}, {"type": "number"}, {"type": "boolean"}
+HELLO = [_says("user", "hello")]
+GREETED = [_says("system", "Hello"), _says("user", "Hi there")]
+TWO_SYSTEM = [_says("system", "Hello:"), _says("system", "Hello"), _says("user", "Hi there")]
+NESTED = _object(bar={"type": "string", "enum": ["a", "b", "c"]}, baz=BOOLEAN)
+INGREDIENT = {
+    **_object(name=STRING, unit={"enum": ["grams", "ml", "cups", "pieces", "teaspoons"], "type": "string"}, amount=NUMBER),
+    "required": ["name", "unit", "amount"],
+}
+RECIPE = _function(
+    "get_recipe",
+    None,
+    ingredients={"type": "array", "items": INGREDIENT},
+    instructions={"type": "array", "items": STRING, "description": "Steps to prepare the recipe (no numbering)"},
+    time_to_cook={"type": "number", "description": "Total time to prepare the recipe in minutes"},
+)
+RECIPE["parameters"]["required"] = ["ingredients", "instructions", "time_to_cook"]
+
+
+def _kind(value: str, **properties: Any) -> dict[str, Any]:
+    return _object(kind={"type": "string", "const": value}, **properties)
+
+
+POST_OR_USER = {
+    "description": "The foo or the bar",
+    "anyOf": [
+        {**_kind("post", text=STRING), "required": ["kind", "text"]},
+        {**_kind("user", name={"type": "string", "enum": ["jane", "suzie", "adam"]}), "required": ["kind", "name"]},
+    ],
+}
+RETURN_FOO = _function("foo", "Return the foo or the bar", res=POST_OR_USER)
+RETURN_FOO["parameters"]["required"] = ["res"]
+SUZIE = [
+    _says("system", "You are an AI assistant trained to foo or bar"),
+    _says("user", "My name is suzie"),
+    _says("function", '{"res":{"kind":"user","name":"suzie"}}', name="foo"),
+    _says("user", 'I want to post a message with the text "hello world"'),
+    _says("function", '{"res":{"kind":"post","text":"hello world"}}', name="foo"),
+]
+FOO = [_function("foo")]
+STUFF = [_function("do_stuff")]
+OTHER = [*STUFF, _function("do_other_stuff")]
+CALL = {"name": "do_stuff", "arguments": '{"foo": "bar", "baz": 1.5}'}
+PROS = {"type": "array", "items": STRING, "description": "Write 3 points why this text is well written"}
+
+CL100K: list[tuple[dict[str, Any], int]] = [
+    ({"messages": HELLO}, 8),
+    ({"messages": [_says("user", "hello world")]}, 9),
+    ({"messages": [_says("system", "hello")]}, 8),
+    ({"messages": [_says("system", "hello:")]}, 9),
+    (
+        {
+            "messages": [
+                _says("system", "# Important: you're the best robot"),
+                _says("user", "hello robot"),
+                _says("assistant", "hello world"),
+            ]
+        },
+        27,
+    ),
+    ({"messages": HELLO, "functions": FOO}, 31),
+    ({"messages": HELLO, "functions": FOO, "function_call": "none"}, 32),
+    ({"messages": HELLO, "functions": FOO, "function_call": "auto"}, 31),
+    ({"messages": HELLO, "functions": FOO, "function_call": {"name": "foo"}}, 36),
+    ({"messages": HELLO, "functions": [_function("foo", "Do a foo")]}, 36),
+    ({"messages": HELLO, "functions": [_function("bing_bong", "Do a bing bong", foo=STRING)]}, 49),
+    (
+        {
+            "messages": HELLO,
+            "functions": [
+                _function("bing_bong", "Do a bing bong", foo=STRING, bar={"type": "number", "description": "A number"})
+            ],
+        },
+        57,
+    ),
+    ({"messages": HELLO, "functions": [_function("bing_bong", "Do a bing bong", foo=NESTED)]}, 68),
+    ({"messages": [_says("user", "hello world"), _says("function", "{}", name="do_stuff")]}, 15),
+    (
+        {"messages": [_says("user", "hello world"), _says("function", '{"foo": "bar", "baz": 1.5}', name="do_stuff")]},
+        28,
+    ),
+    ({"messages": [_says("function", '{"a": { "b" : { "c": false}}}', name="dance_the_tango")]}, 24),
+    ({"messages": [_says("assistant", "", function_call=CALL)]}, 26),
+    (
+        {
+            "messages": [
+                _says("assistant", "", function_call={"name": "do_stuff", "arguments": '{"foo":"bar", "baz":\n\n 1.5}'})
+            ]
+        },
+        25,
+    ),
+    ({"messages": SUZIE, "functions": [RETURN_FOO], "function_call": {"name": "foo"}}, 158),
+    (
+        {"messages": GREETED, "functions": [_function("do_stuff", None, foo={"anyOf": [_kind("a", baz=BOOLEAN)]})]},
+        52,
+    ),
+    (
+        {
+            "messages": GREETED,
+            "functions": [
+                _function(
+                    "do_stuff",
+                    None,
+                    foo={"anyOf": [_kind("a", baz=BOOLEAN), _kind("b", qux=NUMBER), _kind("c", idk=STRING)]},
+                )
+            ],
+        },
+        80,
+    ),
+    (
+        {
+            "messages": GREETED,
+            "functions": [_function("do_stuff", None, foo={"anyOf": [{"type": "string", "const": "a"}, NUMBER]})],
+        },
+        44,
+    ),
+    ({"messages": GREETED, "functions": STUFF}, 35),
+    ({"messages": TWO_SYSTEM, "functions": STUFF}, 40),
+    ({"messages": TWO_SYSTEM, "functions": OTHER}, 49),
+    ({"messages": TWO_SYSTEM, "functions": OTHER, "function_call": {"name": "do_stuff"}}, 55),
+    ({"messages": HELLO, "functions": [RECIPE]}, 106),
+    ({"messages": HELLO, "functions": [_function("function", "description", quality=_object(pros=PROS))]}, 46),
+]
+
+JARGON = [
+    _says(
+        "system",
+        "You are a helpful, pattern-following assistant that translates corporate jargon into plain English.",
+    ),
+    _says("system", "New synergies will help drive top-line growth.", name="example_user"),
+    _says("system", "Things working well together will increase revenue.", name="example_assistant"),
+    _says(
+        "system",
+        "Let's circle back when we have more bandwidth to touch base on opportunities for increased leverage.",
+        name="example_user",
+    ),
+    _says("system", "Let's talk later when we're less busy about how to do better.", name="example_assistant"),
+    _says("user", "This late pivot means we don't have time to boil the ocean for the client deliverable."),
+]
+WEATHER = {
+    "type": "function",
+    "function": {
+        "name": "get_current_weather",
+        "description": "Get the current weather in a given location",
+        "parameters": {
+            "type": "object",
+            "properties": {
+                "location": {"type": "string", "description": "The city and state, e.g. San Francisco, CA"},
+                "unit": {
+                    "type": "string",
+                    "description": "The unit of temperature to return",
+                    "enum": ["celsius", "fahrenheit"],
+                },
+            },
+            "required": ["location"],
+        },
+    },
+}
+ASKED = [
+    _says("system", "You are a helpful assistant that can answer to questions about the weather."),
+    _says("user", "What's the weather like in San Francisco?"),
+]
+COOKBOOK: list[tuple[str, dict[str, Any], int]] = [
+    ("gpt-3.5-turbo", {"messages": JARGON}, 129),
+    ("gpt-4-0613", {"messages": JARGON}, 129),
+    ("gpt-4", {"messages": JARGON}, 129),
+    ("gpt-4o", {"messages": JARGON}, 124),
+    ("gpt-4o-mini", {"messages": JARGON}, 124),
+    ("gpt-4", {"messages": ASKED, "tools": [WEATHER]}, 105),
+    ("gpt-3.5-turbo", {"messages": ASKED, "tools": [WEATHER]}, 105),
+    ("gpt-4o", {"messages": ASKED, "tools": [WEATHER]}, 101),
+    ("gpt-4o-mini", {"messages": ASKED, "tools": [WEATHER]}, 101),
+    *(("gpt-4", {"messages": [message]}, tokens) for message, tokens in zip(JARGON, (25, 20, 19, 28, 26, 26), strict=True)),
+]
