@@ -47,7 +47,10 @@ class Settings(BaseSettings):
 
 
 def load_settings(*, store: str | None = None) -> Settings:
-    """Return the settings in force; wrong values raise `BadInput` naming them."""
+    """Return the settings in force; wrong values, and a file that is not there, raise `BadInput` naming them."""
+    config = os.environ.get("TOKENWISE_CONFIG")
+    if config and not Path(config).is_file():
+        raise BadInput(f"TOKENWISE_CONFIG {config}: there is no such file")
     try:
         return Settings(store=store) if store else Settings()
     except ValidationError as error:
@@ -55,4 +58,4 @@ def load_settings(*, store: str | None = None) -> Settings:
         name = ".".join(str(part) for part in first["loc"])
         raise BadInput(f"setting {name}: {first['msg']}") from error
     except (tomllib.TOMLDecodeError, OSError) as error:
-        raise BadInput(f"TOKENWISE_CONFIG {os.environ.get('TOKENWISE_CONFIG')}: {error}") from error
+        raise BadInput(f"TOKENWISE_CONFIG {config}: {error}") from error
