@@ -70,7 +70,7 @@ def normalize_usage(provider: str | None, raw: object) -> Usage:
             reader = _reader(data, name) if data is not None else None
         if reader is not None and data is not None:
             return reader(Fields(data), name)
-    except Exception as error:  # noqa: BLE001  fail open: a foreign object's attributes may do anything
+    except Exception as error:  # fail open: a foreign object's attributes may do anything
         logger.debug("usage could not be read: %s", type(error).__name__)
     if raw is None or (isinstance(raw, Mapping) and not raw):
         return Usage()
@@ -120,7 +120,7 @@ def find_usage(body: object) -> object | None:
     """
     try:
         return _search(body, _MAX_DEPTH)
-    except Exception as error:  # noqa: BLE001  fail open, as above; the type only, since messages may quote users
+    except Exception as error:  # fail open, as above; the type only, since messages may quote users
         logger.debug("an answer could not be searched for usage: %s", type(error).__name__)
         return None
 
