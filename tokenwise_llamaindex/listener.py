@@ -237,7 +237,7 @@ def _fact(span: str, instance: Any, arguments: Mapping[str, Any]) -> Fact | None
         if step is None:
             return None
         return Fact(agent=getattr(step, "current_agent_name", None), node=span_name(span).rpartition(".")[2])
-    match _kind(type(instance)):
+    match _kind(type(instance)):  # type: ignore[arg-type]  # a class is hashable
         case "engine":
             template = getattr(instance, "_condense_prompt_template", None)
             return Fact(engine=True, condense=getattr(template, "template", None))
