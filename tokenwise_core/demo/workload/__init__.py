@@ -1,6 +1,6 @@
 """The bundled workload: a support desk's handbook, tools and conversations, shipped as plain files beside this one.
 
-It is frozen: pages, tools and turns may be added, never removed or softened (`frozen.json` holds their hashes).
+It is frozen: pages, tools and turns may be added, never removed or softened (a test holds their hashes).
 """
 
 from __future__ import annotations

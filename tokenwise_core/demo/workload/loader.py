@@ -40,25 +40,6 @@ def desk_data() -> dict[str, Any]:
     return records
 
 
-def frozen_hashes() -> dict[str, str]:
-    """Return the manifest: a hash for each page, tool and turn that may never change or go."""
-    hashes: dict[str, str] = read_json(files("tokenwise_core.demo.workload") / "frozen.json")
-    return hashes
-
-
-def content_hashes() -> dict[str, str]:
-    """Return the same hashes of what is shipped now."""
-    folder = files("tokenwise_core.demo.workload")
-    pages = {page.name: digest(page.read_text("utf-8")) for page in _sorted(folder / "handbook", ".md")}
-    tools = {f"tool:{raw['function']['name']}": digest(raw) for raw in read_json(folder / "tools.json")}
-    turns = {
-        turn["id"]: digest(turn)
-        for page in _sorted(folder / "conversations", ".json")
-        for turn in read_json(page)["turns"]
-    }
-    return {**pages, **tools, **turns}
-
-
 def digest(value: object) -> str:
     """Return the sha256 of the value's canonical JSON."""
     canonical = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))

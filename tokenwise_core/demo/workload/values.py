@@ -125,11 +125,11 @@ def normalised(text: str) -> str:
 
 
 def says(text: str, wording: str) -> bool:
-    """Tell whether *wording* stands in the normalised *text* as whole tokens: "30" is not in "130" nor in "30.5"."""
+    """Tell whether *wording* stands in the normalised *text* as whole tokens: "30" is not in "130", "30.5" or "08:30"."""
     return _pattern(wording).search(text) is not None
 
 
 @lru_cache(maxsize=8192)
 def _pattern(wording: str) -> re.Pattern[str]:
     needle = re.escape(normalised(wording))
-    return re.compile(rf"(?<!\w)(?<!\d[.,]){needle}(?!\w)(?![.,]\d)")
+    return re.compile(rf"(?<!\w)(?<!\d[.,:]){needle}(?!\w)(?![.,:]\d)")
