@@ -1,4 +1,4 @@
-"""What our handler costs the thread that calls the model, over a handler that does nothing; LangChain's own beside it."""
+"""What our handler costs the thread that calls the model over one that does nothing; LangChain's own beside it."""
 
 from __future__ import annotations
 

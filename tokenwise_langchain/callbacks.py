@@ -43,7 +43,7 @@ def _fail_open(hook: Hook) -> Hook:
     def guarded(self: TokenBreakdownHandler, *args: Any, **kwargs: Any) -> None:
         try:
             hook(self, *args, **kwargs)
-        except Exception as error:  # noqa: BLE001  fail-open boundary: bookkeeping never fails the user's call
+        except Exception as error:  # a fail-open boundary: bookkeeping never fails the user's call
             self._failed(hook.__name__, error)
 
     return cast("Hook", guarded)

@@ -1,0 +1,124 @@
+"""The demo's half: a real agent with the desk's tools, and a real RAG chain."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from langchain_core.utils.function_calling import convert_to_openai_tool
+
+from tokenwise_core.demo.desk import Desk
+from tokenwise_core.demo.runner import DemoAnswer, DemoContext
+from tokenwise_core.demo.workload import Workload, load_workload
+from tokenwise_core.messages import ToolDefinition
+from tokenwise_core.testing import HashEmbedder
+from tokenwise_core.usage.components import Component
+from tokenwise_core.usage.events import UsageEvent
+from tokenwise_core.usage.runtime import make_runtime
+from tokenwise_core.usage.store import MemoryStore
+from tokenwise_langchain.convert import to_tools
+from tokenwise_langchain.demo import HandbookRetriever, desk_tools, run
+
+TURNS = 4
+
+
+@pytest.fixture(scope="module")
+def workload() -> Workload:
+    """The first turns of an agent's conversation and of a chain's."""
+    whole = load_workload()
+    one_each = [next(c for c in whole.conversations if c.style == style) for style in ("mixed", "rag")]
+    return replace(whole, conversations=tuple(replace(c, turns=c.turns[:TURNS]) for c in one_each))
+
+
+@pytest.fixture(scope="module")
+def played(workload: Workload) -> tuple[list[DemoAnswer], list[UsageEvent], list[tuple[str, int, int]]]:
+    runtime = make_runtime(MemoryStore())
+    events: list[UsageEvent] = []
+    runtime.recorder.subscribe(events.append)
+    progress: list[tuple[str, int, int]] = []
+    context = DemoContext(
+        workload=workload, embedder=HashEmbedder(), runtime=runtime, progress=lambda *step: progress.append(step)
+    )
+    answers = run(context)
+    runtime.recorder.close()
+    return answers, events, progress
+
+
+def test_every_turn_gets_an_answer_on_its_path(
+    played: tuple[list[DemoAnswer], list[UsageEvent], list[tuple[str, int, int]]], workload: Workload
+) -> None:
+    answers, _, progress = played
+    assert [a.turn for a in answers] == [turn.id for c in workload.conversations for turn in c.turns]
+    assert [a.path for a in answers] == ["agent"] * TURNS + ["chain"] * TURNS
+    assert all(answer.text for answer in answers)
+    assert progress[-1] == ("langchain chain", TURNS, TURNS)
+
+
+def test_each_call_is_booked_under_its_conversation(
+    played: tuple[list[DemoAnswer], list[UsageEvent], list[tuple[str, int, int]]], workload: Workload
+) -> None:
+    _, events, _ = played
+    for conversation in workload.conversations:
+        mine = [event for event in events if event.scope.session == conversation.id]
+        assert len(mine) >= TURNS
+        assert {(e.scope.application, e.scope.agent, e.scope.task, e.scope.user) for e in mine} == {
+            ("demo", conversation.agent, conversation.task, conversation.user)
+        }
+
+
+def test_the_agents_tokens_go_to_tools_pages_and_history(
+    played: tuple[list[DemoAnswer], list[UsageEvent], list[tuple[str, int, int]]],
+) -> None:
+    _, events, _ = played
+    agent = [event for event in events if event.tools_offered]
+    assert all(event.tools_offered == 24 for event in agent)
+    total = sum((event.breakdown for event in agent), start=agent[0].breakdown - agent[0].breakdown)
+    spent_on = {Component.TOOL_DEFINITIONS, Component.SYSTEM_PROMPT, Component.RETRIEVED_CONTEXT, Component.HISTORY}
+    assert all(total[component] > 100 for component in spent_on)
+    assert all(event.breakdown.input_tokens == event.usage.input_tokens for event in events)
+
+
+def test_the_chains_examples_are_few_shot(
+    played: tuple[list[DemoAnswer], list[UsageEvent], list[tuple[str, int, int]]], workload: Workload
+) -> None:
+    _, events, _ = played
+    chain = [event for event in events if not event.tools_offered]
+    assert len(chain) == TURNS
+    assert len({event.breakdown[Component.FEW_SHOT] for event in chain}) == 1
+    assert chain[0].breakdown[Component.FEW_SHOT] > 50
+
+
+def test_the_pages_stay_out_of_the_history(
+    played: tuple[list[DemoAnswer], list[UsageEvent], list[tuple[str, int, int]]],
+) -> None:
+    _, events, _ = played
+    chain = [event for event in events if not event.tools_offered]
+    assert chain[-1].breakdown[Component.HISTORY] < chain[-1].breakdown[Component.RETRIEVED_CONTEXT]
+
+
+def test_the_tools_reach_the_model_with_their_schemas_as_they_are() -> None:
+    definitions = load_workload().tools
+    offered = to_tools({"tools": [convert_to_openai_tool(tool) for tool in desk_tools(Desk(), definitions)]})
+    assert [(t.name, t.description, t.parameters) for t in offered] == [
+        (t.name, t.description, t.parameters) for t in definitions
+    ]
+
+
+def test_a_tool_passes_its_arguments_on_as_given() -> None:
+    class Echo(Desk):
+        def call(self, name: str, arguments: object) -> str:
+            return f"{name} {arguments}"
+
+    definition = ToolDefinition(
+        name="look", description="Look it up.", parameters={"type": "object", "properties": {"by": {"type": "object"}}}
+    )
+    (tool,) = desk_tools(Echo(), [definition])
+    assert tool.invoke({"by": {"email": "a@b.example"}}) == "look {'by': {'email': 'a@b.example'}}"
+
+
+def test_the_retriever_returns_the_nearest_pages(workload: Workload) -> None:
+    retriever = HandbookRetriever(workload.documents, HashEmbedder(), k=3)
+    page = workload.documents[7]
+    found = retriever.invoke(page.text)
+    assert len(found) == 3
+    assert found[0].id == page.id

@@ -1,0 +1,225 @@
+"""LangChain's half of the demo: a tool-calling agent with memory and retrieval, and a RAG chain, on the same desk."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from operator import itemgetter
+from typing import Annotated, Any, NotRequired
+
+import numpy as np
+from langchain.agents import AgentState, create_agent
+from langchain.agents.middleware import AgentMiddleware, ModelRequest, ModelResponse
+from langchain.agents.middleware.types import PrivateStateAttr
+from langchain.chat_models import init_chat_model
+from langchain_core.callbacks import CallbackManagerForRetrieverRun
+from langchain_core.documents import Document
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
+from langchain_core.output_parsers import StrOutputParser
+from langchain_core.prompts import ChatPromptTemplate, FewShotChatMessagePromptTemplate, MessagesPlaceholder
+from langchain_core.retrievers import BaseRetriever
+from langchain_core.runnables import Runnable, RunnablePassthrough
+from langchain_core.tools import BaseTool, StructuredTool
+from langgraph.checkpoint.memory import InMemorySaver
+from numpy.typing import NDArray
+from pydantic import ConfigDict, PrivateAttr
+
+from tokenwise_core.demo.desk import Desk
+from tokenwise_core.demo.runner import DemoAnswer, DemoContext
+from tokenwise_core.demo.workload import Conversation, Workload
+from tokenwise_core.messages import ToolDefinition
+from tokenwise_core.protocols import Embedder
+from tokenwise_core.scoping import scope
+from tokenwise_core.testing import PromptCache, Replay
+from tokenwise_langchain.callbacks import TokenBreakdownHandler
+from tokenwise_langchain.testing import ReplayChatModel
+
+PAGES = 5  # handbook pages given with a question; the right one is among them for 93 % of the workload
+
+Ask = Callable[[str], str]
+
+
+def run(context: DemoContext) -> list[DemoAnswer]:
+    """Put every turn of the workload to the agent or, for conversations in RAG style, to the chain."""
+    handler = TokenBreakdownHandler(runtime=context.runtime)
+    model, retriever = _model(context), HandbookRetriever(context.workload.documents, context.embedder, k=PAGES)
+    agents = [c for c in context.workload.conversations if c.style != "rag"]
+    chains = [c for c in context.workload.conversations if c.style == "rag"]
+    answers = [
+        *_play("agent", agents, lambda c: agent_for(c, model, retriever, context, handler), context),
+        *_play("chain", chains, lambda _: chain_for(model, retriever, context.workload, handler), context),
+    ]
+    handler.flush()
+    return answers
+
+
+def _model(context: DemoContext) -> BaseChatModel:
+    if context.model is not None:
+        model: BaseChatModel = init_chat_model(context.model)
+        return model
+    cache = PromptCache(clock=context.clock)
+    return ReplayChatModel(
+        replay=Replay(context.workload, tier=context.tier, clock=context.clock, prompt_cache=cache)
+    )
+
+
+def _play(
+    path: str, conversations: Sequence[Conversation], opened: Callable[[Conversation], Ask], context: DemoContext
+) -> Iterator[DemoAnswer]:
+    """Yield the answers of one path, each turn booked under the names of its conversation."""
+    total, done = sum(len(conversation.turns) for conversation in conversations), 0
+    for conversation in conversations:
+        ask = opened(conversation)
+        for turn in conversation.turns:
+            with scope(
+                application="demo",
+                agent=conversation.agent,
+                task=conversation.task,
+                session=conversation.id,
+                user=conversation.user,
+            ):
+                text = ask(turn.user)
+            done += 1
+            context.progress(f"langchain {path}", done, total)
+            yield DemoAnswer(
+                conversation=conversation.id, turn=turn.id, text=text, framework="langchain", path=path
+            )
+
+
+# The agent ------------------------------------------------------------------------------------------------------------
+
+
+def agent_for(
+    conversation: Conversation,
+    model: BaseChatModel,
+    retriever: BaseRetriever,
+    context: DemoContext,
+    handler: TokenBreakdownHandler,
+) -> Ask:
+    """Return a way to ask a `create_agent` agent that remembers this conversation."""
+    agent: Any = create_agent(
+        model,
+        desk_tools(context.desk(), context.workload.tools),
+        system_prompt=context.workload.system_prompt,
+        middleware=[HandbookMiddleware(retriever)],
+        checkpointer=InMemorySaver(),
+        name=conversation.agent,
+    )
+    config = {"callbacks": [handler], "configurable": {"thread_id": conversation.id}, "recursion_limit": 50}
+
+    def ask(question: str) -> str:
+        state = agent.invoke({"messages": [HumanMessage(question)]}, config=config)
+        return str(state["messages"][-1].text)
+
+    return ask
+
+
+def desk_tools(desk: Desk, definitions: Sequence[ToolDefinition]) -> list[BaseTool]:
+    """Return the desk's tools as LangChain tools with the JSON schemas as they are."""
+    return [_tool(desk, definition) for definition in definitions]
+
+
+def _tool(desk: Desk, definition: ToolDefinition) -> BaseTool:
+    def call(**arguments: Any) -> str:
+        return desk.call(definition.name, arguments)
+
+    return StructuredTool(
+        name=definition.name, description=definition.description, args_schema=dict(definition.parameters), func=call
+    )
+
+
+class _State(AgentState[Any]):
+    """The agent's state with the handbook pages found for the turn."""
+
+    pages: NotRequired[Annotated[list[Document], PrivateStateAttr]]
+
+
+class HandbookMiddleware(AgentMiddleware[_State, None, Any]):
+    """Looks the question up once a turn and shows the pages to the model just before it; history keeps none of them.
+
+    Before the question, not in the system prompt: what stands in front stays the same from call to call.
+    """
+
+    state_schema = _State
+
+    def __init__(self, retriever: BaseRetriever) -> None:
+        super().__init__()
+        self._retriever = retriever
+
+    def before_agent(self, state: _State, runtime: Any) -> dict[str, Any]:
+        """Retrieve for the newest question."""
+        return {"pages": self._retriever.invoke(state["messages"][-1].text)}
+
+    def wrap_model_call(
+        self, request: ModelRequest[None], handler: Callable[[ModelRequest[None]], ModelResponse[Any]]
+    ) -> ModelResponse[Any]:
+        """Insert the pages in front of the newest question."""
+        pages: list[Document] = request.state.get("pages", [])  # type: ignore[assignment]  # our own key
+        asked = max((i for i, m in enumerate(request.messages) if isinstance(m, HumanMessage)), default=0)
+        shown = HumanMessage(f"Handbook pages for the next question:\n\n{written(pages)}")
+        return handler(request.override(messages=[*request.messages[:asked], shown, *request.messages[asked:]]))
+
+
+# The chain ------------------------------------------------------------------------------------------------------------
+
+
+def chain_for(
+    model: BaseChatModel, retriever: BaseRetriever, workload: Workload, handler: TokenBreakdownHandler
+) -> Ask:
+    """Return a way to ask `prompt | model | parser`; the history is kept by the caller, as chains leave it to one."""
+    chain = rag_chain(model, retriever, workload)
+    history: list[BaseMessage] = []
+
+    def ask(question: str) -> str:
+        text = chain.invoke({"question": question, "history": history}, config={"callbacks": [handler]})
+        history.extend([HumanMessage(question), AIMessage(text)])
+        return text
+
+    return ask
+
+
+def rag_chain(model: BaseChatModel, retriever: BaseRetriever, workload: Workload) -> Runnable[dict[str, Any], str]:
+    """Return the chain: system prompt, worked examples, history, then the pages and the question in one message."""
+    examples = FewShotChatMessagePromptTemplate(
+        example_prompt=ChatPromptTemplate.from_messages([("human", "{question}"), ("ai", "{answer}")]),
+        examples=[{"question": question, "answer": answer} for question, answer in workload.few_shot],
+        input_variables=[],
+    )
+    prompt = ChatPromptTemplate.from_messages(
+        [
+            SystemMessage(workload.system_prompt),
+            examples,
+            MessagesPlaceholder("history"),
+            ("human", "Handbook pages:\n\n{context}\n\nQuestion: {question}"),
+        ]
+    )
+    found = RunnablePassthrough.assign(context=itemgetter("question") | retriever | written)
+    return found | prompt | model | StrOutputParser()
+
+
+# The handbook ---------------------------------------------------------------------------------------------------------
+
+
+class HandbookRetriever(BaseRetriever):
+    """The *k* pages whose embedding is nearest to the question's."""
+
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+    k: int = PAGES
+    _pages: list[Document] = PrivateAttr()
+    _vectors: NDArray[np.float32] = PrivateAttr()
+    _embedder: Embedder = PrivateAttr()
+
+    def __init__(self, pages: Sequence[Any], embedder: Embedder, *, k: int = PAGES) -> None:
+        super().__init__(k=k)  # type: ignore[call-arg]  # a field of this class
+        self._pages = [Document(page.text, id=page.id, metadata={"title": page.title}) for page in pages]
+        self._embedder = embedder
+        self._vectors = embedder.embed([f"{page.title}\n{page.text}" for page in pages])
+
+    def _get_relevant_documents(self, query: str, *, run_manager: CallbackManagerForRetrieverRun) -> list[Document]:
+        scores = self._vectors @ self._embedder.embed([query])[0]
+        return [self._pages[i] for i in np.argsort(-scores, kind="stable")[: self.k]]
+
+
+def written(pages: Sequence[Document]) -> str:
+    """Write pages down as the model reads them."""
+    return "\n\n".join(f"# {page.metadata['title']}\n{page.page_content}" for page in pages)
