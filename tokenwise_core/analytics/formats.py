@@ -10,6 +10,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from tokenwise_core.analytics.notation import iso, key_text
+from tokenwise_core.analytics.queries import component_uses
 from tokenwise_core.analytics.report import Report
 from tokenwise_core.analytics.tables import Table, notes, period, summary, tables
 from tokenwise_core.usage.components import Component
@@ -90,6 +91,7 @@ def json_report(report: Report) -> str:
         "query": {"since": iso(report.query.since), "until": iso(report.query.until), **report.query.names()},
         "totals": _totals(report.totals),
         "requests_per_minute": {"mean": report.requests_per_minute, "busiest_hour": report.busiest_requests_per_minute},
+        "answered_from_cache": report.answered,
         "components": _components(report),
         "groups": {name: [_row(row) for row in rows] for name, rows in report.groups.items()},
         "savings": [_saving(row) for row in report.savings],
@@ -128,20 +130,19 @@ def _safe(value: Any) -> Any:
 
 
 def _components(report: Report) -> list[dict[str, Any]]:
-    totals, shares = report.totals, report.totals.breakdown.percentages()
+    totals = report.totals
     return [
         {
-            "component": str(component),
-            "direction": "output" if component.is_output else "input",
-            "tokens": n,
-            "share": round(shares.get(component, 0) / 100, 6),
-            "cached_tokens": totals.cached.get(component, 0) if totals.cache_known_input else None,
-            "cost_usd": usd(totals.nano.get(component, 0) if totals.priced_calls else None),
-            "cost_share": report.cost_share(component),
+            "component": str(use.component),
+            "direction": "output" if use.component.is_output else "input",
+            "tokens": use.tokens,
+            "share": round(use.share, 6),
+            "cached_tokens": use.cached_tokens if totals.cache_known_input else None,
+            "cost_usd": _money(use.cost_usd),
+            "cost_share": report.cost_share(use.component),
             "source": str(totals.breakdown.split),
         }
-        for component in Component
-        if (n := totals.tokens.get(component))
+        for use in component_uses(totals)
     ]
 
 
@@ -170,7 +171,7 @@ def _totals(totals: Totals) -> dict[str, Any]:
         "cache_read_tokens": totals.cache_read if totals.cache_known_input else None,
         "cache_write_tokens": totals.cache_write if totals.cache_known_input else None,
         "cache_hit_rate": totals.cache_hit_rate,
-        "cost_usd": usd(totals.cost_nano if totals.priced_calls else None),
+        "cost_usd": _money(totals.cost_usd),
         "unpriced_calls": totals.unpriced_calls,
         "source": str(totals.breakdown.source),
         "sources": {str(source): n for source, n in totals.sources.items()},
@@ -197,9 +198,13 @@ def _saving(row: SavingRow) -> dict[str, Any]:
 
 
 def _spend(spend: Spend) -> dict[str, Any]:
-    return {"input_tokens": spend.input_tokens, "output_tokens": spend.output_tokens, "cost_usd": usd(spend.nano)}
+    return {"input_tokens": spend.input_tokens, "output_tokens": spend.output_tokens, "cost_usd": _nano(spend.nano)}
 
 
-def usd(nano: int | None) -> str | None:
-    """Write nano-dollars as decimal text."""
-    return None if nano is None else f"{Decimal(nano) / NANO:f}"
+def _nano(nano: int | None) -> str | None:
+    return None if nano is None else _money(Decimal(nano) / NANO)
+
+
+def _money(usd: Decimal | None) -> str | None:
+    """Write dollars as decimal text, never in powers of ten."""
+    return None if usd is None else f"{usd:f}"

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -15,8 +14,9 @@ from tokenwise_core.analytics.report import EMBEDDING, Report, make_report
 from tokenwise_core.errors import BadInput
 from tokenwise_core.usage.components import Breakdown
 from tokenwise_core.usage.events import UsageEvent
+from tokenwise_core.usage.savings import Ledger
 from tokenwise_core.usage.store.memory import MemoryStore
-from tokenwise_core.usage.store.totals import SavingTotals
+from tokenwise_core.usage.store.protocol import Query
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -81,9 +81,9 @@ class Reporting:
         """
         return self.meter.cost()
 
-    def savings(self) -> dict[str, SavingTotals]:
-        """Return what each lever saved: against what, at what overhead, with what quality (None: not measured)."""
-        return {str(row.key["lever"]): row.totals for row in _kept(self.events()).savings()}
+    def savings(self) -> Ledger:
+        """Return what the levers saved on these calls: `by_lever()` sums it up, quality None is "not measured"."""
+        return Ledger(saving for event in self.events() for saving in event.savings)
 
     def report(self) -> str:
         """Return a plain-text report: components, cost, models, latency, savings."""
@@ -95,7 +95,7 @@ class Reporting:
 
     async def aflush(self) -> None:
         """Wait as `flush()` does, without holding up the event loop."""
-        await asyncio.to_thread(self.meter.recorder.flush)
+        await self.meter.recorder.aflush()
 
     def reset(self) -> None:
         """Forget the calls seen so far; the store keeps them."""
@@ -112,10 +112,7 @@ class Reporting:
 
     def _report(self) -> Report:
         events = self.events()
-        return replace(make_report(_kept(events)), store="", unseen=max(0, self.meter.finished - len(events)))
-
-
-def _kept(events: Sequence[UsageEvent]) -> MemoryStore:
-    store = MemoryStore()
-    store.add(events)
-    return store
+        store = MemoryStore()
+        store.add(events)
+        query = Query(since=min((event.ts for event in events), default=None))
+        return replace(make_report(store, query), store="", unseen=max(0, self.meter.finished - len(events)))

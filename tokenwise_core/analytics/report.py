@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
-from typing import Any
+from dataclasses import dataclass, field, replace
 
+from tokenwise_core.analytics.queries import requests_per_minute
 from tokenwise_core.errors import BadInput
 from tokenwise_core.protocols import Clock
 from tokenwise_core.usage.components import Component
+from tokenwise_core.usage.events import Status
 from tokenwise_core.usage.store.protocol import EVERYTHING, GROUPS, Query, Row, SavingRow, Store
-from tokenwise_core.usage.store.totals import Totals
+from tokenwise_core.usage.store.totals import Totals, merged
 
 EMBEDDING = "embedding"
 """The operation of calls that are counted apart from the models' answers."""
@@ -24,6 +25,7 @@ class Report:
 
     *totals* and *groups* hold model calls; *embeddings* are counted apart. *groups* maps a name that was asked for
     (agent, model, session, …) to its rows, the most tokens first. *hours* are all hours with calls, in order.
+    *answered* calls were served from a cache of the application's.
     *unpriced* maps a model to its calls without a price (None: the model's name is unknown).
     """
 
@@ -36,12 +38,20 @@ class Report:
     hours: Sequence[Row] = ()
     savings: Sequence[SavingRow] = ()
     unpriced: Mapping[str | None, int] = field(default_factory=dict)
+    answered: int = 0
     unseen: int = 0
 
     @property
+    def since(self) -> float | None:
+        """When the report's time begins: as asked, else with the hour of the first call."""
+        if self.query.since is not None:
+            return self.query.since
+        return float(self.hours[0].key["hour"] or 0) if self.hours else None
+
+    @property
     def requests_per_minute(self) -> float | None:
-        """Calls a minute, averaged over the hours in which there were any."""
-        return self.totals.calls / (60 * len(self.hours)) if self.hours else None
+        """Calls a minute, averaged over the report's time."""
+        return requests_per_minute(self.totals, replace(self.query, since=self.since), now=self.made_at)
 
     @property
     def busiest_requests_per_minute(self) -> float | None:
@@ -77,25 +87,18 @@ def make_report(
         store=store.url,
         made_at=clock(),
         query=query,
-        totals=total_of(row.totals for row in answers.calls),
-        embeddings=total_of(row.totals for row in answers.embeddings),
+        totals=merged(row.totals for row in answers.calls),
+        embeddings=merged(row.totals for row in answers.embeddings),
         groups={name: answers.rows(name, top) for name in by if name != "component"},
         hours=answers.rows("hour"),
         savings=store.savings(query),
+        answered=sum(row.totals.calls for row in answers.rows("status") if row.key["status"] == Status.CACHE_HIT),
         unpriced={
             _text(row.key["model"]): row.totals.unpriced_calls
             for row in answers.rows("model")
             if row.totals.unpriced_calls and row.totals.total_tokens
         },
     )
-
-
-def total_of(parts: Iterable[Totals]) -> Totals:
-    """Return the sum of *parts*."""
-    total: Totals | None = None
-    for part in parts:
-        total = part if total is None else _sum(total, part)
-    return total or Totals()
 
 
 class _Answers:
@@ -114,10 +117,10 @@ class _Answers:
         rows: Iterable[Row] = self.calls
         if by not in ("model", "operation"):
             rows = (row for query in self._queries for row in self._store.totals(query, (by,), top=top))
-        merged: dict[str | int | None, list[Totals]] = {}
+        parts_of: dict[str | int | None, list[Totals]] = {}
         for row in rows:
-            merged.setdefault(row.key[by], []).append(row.totals)
-        groups = [Row(key={by: value}, totals=total_of(parts)) for value, parts in merged.items()]
+            parts_of.setdefault(row.key[by], []).append(row.totals)
+        groups = [Row(key={by: value}, totals=merged(parts)) for value, parts in parts_of.items()]
         return sorted(groups, key=lambda row: _order(row.key[by], row.totals))[:top]
 
 
@@ -127,18 +130,3 @@ def _order(value: str | int | None, totals: Totals) -> tuple[int, int, str]:
 
 def _text(value: str | int | None) -> str | None:
     return None if value is None else str(value)
-
-
-def _sum(left: Totals, right: Totals) -> Totals:
-    """Add two sums field by field; histograms and counts by name alike."""
-    summed = {f.name: _plus(getattr(left, f.name), getattr(right, f.name)) for f in fields(Totals)}
-    return Totals(**summed)
-
-
-def _plus(left: Any, right: Any) -> Any:
-    if not isinstance(left, Mapping):
-        return left + right
-    return {
-        key: _plus(left[key], right[key]) if key in left and key in right else left.get(key, right.get(key))
-        for key in {**left, **right}
-    }

@@ -16,8 +16,9 @@ from tokenwise_core.analytics.notation import (
     rate,
     share,
 )
+from tokenwise_core.analytics.queries import component_uses
 from tokenwise_core.analytics.report import Report
-from tokenwise_core.usage.components import Component, CountSource, is_estimate
+from tokenwise_core.usage.components import CountSource, is_estimate
 from tokenwise_core.usage.store.histograms import Metric
 from tokenwise_core.usage.store.protocol import Row, SavingRow
 from tokenwise_core.usage.store.totals import Totals
@@ -41,20 +42,18 @@ def tables(report: Report) -> list[Table]:
 
 def component_table(report: Report) -> Table:
     """Return where the tokens and the money went."""
-    totals, breakdown = report.totals, report.totals.breakdown
-    estimated = is_estimate(breakdown.split)
-    shares = breakdown.percentages()
+    totals = report.totals
+    estimated = is_estimate(totals.breakdown.split)
     rows = [
         (
-            component.label,
-            count(n, estimated=estimated),
-            share(shares.get(component, 0), 100),
-            count(totals.cached.get(component) or None) if not component.is_output else "",
-            nano_dollars(totals.nano.get(component, 0)) if totals.priced_calls else UNKNOWN,
-            share(report.cost_share(component)),
+            use.component.label,
+            count(use.tokens, estimated=estimated),
+            share(use.share),
+            "" if use.component.is_output else count(use.cached_tokens or None),
+            dollars(use.cost_usd),
+            share(report.cost_share(use.component)),
         )
-        for component in Component
-        if (n := totals.tokens.get(component))
+        for use in component_uses(totals)
     ]
     read = count(totals.cache_read) if totals.cache_known_input else UNKNOWN
     return Table(
@@ -111,6 +110,8 @@ def summary(report: Report) -> list[tuple[str, str]]:
         ("first token p50 / p95", _quantiles(totals, Metric.TTFT_US)),
         ("requests a minute", f"{rate(report.requests_per_minute)} (busiest hour {busiest})"),
     ]
+    if report.answered:
+        figures.append(("answered from a cache", f"{share(report.answered, totals.calls)} of the calls"))
     if apart.calls:
         spent = f"{count(apart.total_tokens)} tokens in {_calls(apart.calls)}, {cost(apart)}"
         figures.append(("embeddings, apart", spent))
@@ -138,9 +139,8 @@ def notes(report: Report) -> Iterator[str]:
 def period(report: Report) -> str:
     """Return the time that the report covers."""
     query = report.query
-    since = query.since if query.since is not None else _first(report.hours)
-    until = query.until if query.until is not None else report.made_at
-    return f"until {moment(until)} UTC" if since is None else f"{moment(since)} to {moment(until)} UTC"
+    until = report.made_at if query.until is None else query.until
+    return f"until {moment(until)} UTC" if report.since is None else f"{moment(report.since)} to {moment(until)} UTC"
 
 
 def cost(totals: Totals) -> str:
@@ -151,7 +151,9 @@ def cost(totals: Totals) -> str:
 
 def quality(change: float | None) -> str:
     """Return the measured change of the answers' score."""
-    return "not measured" if change is None else f"{change:+.3f}"
+    if change is None:
+        return "not measured"
+    return f"{change:+.3f}" if change else "unchanged"
 
 
 def _group_row(name: str, row: Row) -> tuple[str, ...]:
@@ -186,7 +188,3 @@ def _of(n: int, totals: Totals) -> str:
 
 def _calls(n: int) -> str:
     return "1 call" if n == 1 else f"{n:,} calls"
-
-
-def _first(hours: Sequence[Row]) -> float | None:
-    return float(hours[0].key["hour"] or 0) if hours else None

@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from tokenwise_core.cli.terminal import show, write
 from tokenwise_core.errors import BadInput, TokenwiseError
 from tokenwise_core.messages import Prompt
 from tokenwise_core.settings import load_settings
-from tokenwise_core.tokens import Calibration, PromptCount, TokenCounter, detect_api, read_request
+from tokenwise_core.tokens import Calibration, PromptCount, TokenCounter, analyze_tokenization, detect_api, read_request
 from tokenwise_core.tokens.models import UNKNOWN, family_of
 from tokenwise_core.usage.attribution import attribute
 from tokenwise_core.usage.components import Breakdown, Component
@@ -34,7 +35,7 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument("file", metavar="FILE", help="a text, or a request body in JSON of any provider; - is stdin")
     parser.add_argument("--model", help=f"count as for this model (default: the request's own, else {DEFAULT_MODEL})")
     parser.add_argument("--per-day", type=positive, metavar="N", help="project N such requests a day: day, month, year")
-    parser.add_argument("--analyze", action="store_true", help="tell what makes the text expensive to tokenise")
+    parser.add_argument("--analyze", action="store_true", help="tell how densely the text is cut, and into what")
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
@@ -51,6 +52,9 @@ def run(arguments: argparse.Namespace) -> int:
         )
     counter = TokenCounter.for_model(model, calibration=_learnt(model, arguments.store))
     counted = _counted(text, body, counter, prices)
+    if arguments.analyze:
+        shown = text if counted.request is None else "\n".join(m.text for m in counted.request.prompt.messages)
+        counted = replace(counted, analysis=analyze_tokenization(shown, model))
     if arguments.json:
         write(json.dumps(as_json(counted, arguments.per_day), indent=2, ensure_ascii=False), None)
     else:

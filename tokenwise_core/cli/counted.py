@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
@@ -14,10 +15,11 @@ from tokenwise_core.analytics.notation import count, dollars, share
 from tokenwise_core.analytics.tables import Table
 from tokenwise_core.messages import Prompt
 from tokenwise_core.tokens import PromptCount
+from tokenwise_core.tokens.analysis import DAYS_PER_MONTH, DAYS_PER_YEAR, SHORT, TokenizationAnalysis, project
 from tokenwise_core.usage.components import Breakdown, CountSource, is_estimate
 
 JSON_VERSION = 1
-DAYS = {"day": 1, "month": 30, "year": 365}
+MOST_COMMON = 10  # of the short tokens
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +41,7 @@ class Counted:
     characters: int
     cost_usd: Decimal | None
     request: CountedRequest | None = None
+    analysis: TokenizationAnalysis | None = None
 
 
 def as_text(counted: Counted, per_day: int | None) -> Iterator[RenderableType]:
@@ -55,6 +58,8 @@ def as_text(counted: Counted, per_day: int | None) -> Iterator[RenderableType]:
     yield f"input cost: {'no price is known' if counted.cost_usd is None else dollars(counted.cost_usd)}"
     if per_day is not None:
         yield rich_table(_projection_table(counted, per_day))
+    if counted.analysis is not None:
+        yield rich_table(_analysis_table(counted.analysis))
 
 
 def _component_table(breakdown: Breakdown, *, estimated: bool) -> Table:
@@ -87,10 +92,29 @@ def _projection_table(counted: Counted, per_day: int) -> Table:
     )
 
 
+def _analysis_table(found: TokenizationAnalysis) -> Table:
+    short = found.inefficient_tokens
+    common = Counter(short).most_common(MOST_COMMON)
+    return Table(
+        title=f"How {found.encoding} cuts the text ({found.source})",
+        columns=("measure", "value"),
+        rows=[
+            ("characters a token", f"{found.chars_per_token:.2f}"),
+            ("efficiency (English prose is 1)", f"{found.efficiency_score:.2f}"),
+            (f"tokens of at most {SHORT} characters", f"{len(short):,} ({share(len(short), found.token_count)})"),
+            ("the most common of them", " ".join(f"{token!r}×{n}" for token, n in common)),
+        ],
+    )
+
+
 def _projected(counted: Counted, per_day: int) -> Iterator[tuple[str, int, Decimal | None]]:
-    for every, days in DAYS.items():
-        requests = per_day * days
-        yield every, counted.tokens * requests, None if counted.cost_usd is None else counted.cost_usd * requests
+    tokens, cost = project(counted.tokens, requests_per_day=per_day), counted.cost_usd
+    for every, n, days in (
+        ("day", tokens.per_day, 1),
+        ("month", tokens.per_month, DAYS_PER_MONTH),
+        ("year", tokens.per_year, DAYS_PER_YEAR),
+    ):
+        yield every, n, None if cost is None else cost * per_day * days
 
 
 def as_json(counted: Counted, per_day: int | None) -> dict[str, Any]:
@@ -110,7 +134,22 @@ def as_json(counted: Counted, per_day: int | None) -> dict[str, Any]:
             every: {"tokens": tokens, "input_cost_usd": _money(cost)}
             for every, tokens, cost in _projected(counted, per_day)
         }
+    if counted.analysis is not None:
+        found["analysis"] = _analysis_json(counted.analysis)
     return found
+
+
+def _analysis_json(found: TokenizationAnalysis) -> dict[str, Any]:
+    return {
+        "encoding": found.encoding,
+        "source": str(found.source),
+        "characters": found.text_length,
+        "tokens": found.token_count,
+        "chars_per_token": round(found.chars_per_token, 4),
+        "efficiency_score": round(found.efficiency_score, 4),
+        "short_tokens": len(found.inefficient_tokens),
+        "common_short_tokens": dict(Counter(found.inefficient_tokens).most_common(MOST_COMMON)),
+    }
 
 
 def _request_json(request: CountedRequest) -> dict[str, Any]:

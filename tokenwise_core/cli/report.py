@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import argparse
 import time
+from dataclasses import replace
 
 from tokenwise_core.analytics.formats import csv_report, json_report, plain_report, rich_report
 from tokenwise_core.analytics.html import PAGE_GROUPS, html_report
+from tokenwise_core.analytics.queries import window
 from tokenwise_core.analytics.report import DEFAULT_GROUPS, Report, make_report
 from tokenwise_core.analytics.timeline import make_timeline
-from tokenwise_core.cli.arguments import Parser, moment, positive
+from tokenwise_core.cli.arguments import Parser, positive
 from tokenwise_core.cli.stores import existing_store
 from tokenwise_core.cli.terminal import remark, show, write
-from tokenwise_core.errors import BadInput
 from tokenwise_core.usage.store import Query, Store
 
 BY = (
@@ -70,8 +71,5 @@ def _print(report: Report, form: str, output: str | None, *, grouped: bool) -> N
 
 
 def _query(arguments: argparse.Namespace, *, now: float) -> Query:
-    since = None if arguments.since is None else moment(arguments.since, now=now, option="--since")
-    until = None if arguments.until is None else moment(arguments.until, now=now, option="--until")
-    if since is not None and since >= (now if until is None else until):
-        raise BadInput(f"--since {arguments.since} is not before {'--until ' + arguments.until if until else 'now'}")
-    return Query(since=since, until=until, **{name: getattr(arguments, name) for name in FILTERS})
+    names = {name: getattr(arguments, name) for name in FILTERS}
+    return replace(window(arguments.since, arguments.until, now=now), **names)
