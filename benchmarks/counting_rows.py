@@ -21,9 +21,9 @@ def load(data: Path) -> list[Row]:
     """Return the recorded rows in file order, none when the folder is absent."""
     rows: list[Row] = []
     for path in sorted((data / "recorded_usage").glob("*.jsonl*")):
-        opened = gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8")
-        with opened as lines:
-            rows.extend(json.loads(line) for line in lines)
+        data_bytes = path.read_bytes()
+        text = gzip.decompress(data_bytes) if path.suffix == ".gz" else data_bytes
+        rows.extend(json.loads(line) for line in text.splitlines() if line)
     return rows
 
 
@@ -68,7 +68,10 @@ def has_rounds(row: Row) -> bool:
     request = row["request"]
     if any(item.get("type") in _ROUND or _server_item(item) for item in _items(request)):
         return True
-    return any(m.get("tool_calls") or m.get("function_call") or m.get("role") in ("tool", "function") for m in _messages(request))
+    return any(
+        m.get("tool_calls") or m.get("function_call") or m.get("role") in ("tool", "function")
+        for m in _messages(request)
+    )
 
 
 def _server_item(item: Row) -> bool:

@@ -18,7 +18,7 @@ DAYS_PER_MONTH, DAYS_PER_YEAR = 30, 365
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenizationAnalysis:
-    """How densely a text is tokenised; *tokens* are the decoded pieces, bytes of a split character as `\\ufffd`."""
+    """How densely a text is tokenised; *tokens* are the decoded pieces, a split character as U+FFFD."""
 
     model: str
     encoding: str
@@ -43,7 +43,7 @@ class TokenizationAnalysis:
 
 
 def analyze_tokenization(text: str, model: str = "gpt-4o") -> TokenizationAnalysis:
-    """Show how *model* cuts *text*; without a tokeniser for it (or a BPE file) the pieces are an estimate and say so."""
+    """Show how *model* cuts *text*; without a tokeniser for it the pieces are an estimate and say so."""
     family = family_of(model)
     cutter = tokenizer(family.encoding)
     ids = cutter.encode(text)
@@ -81,6 +81,4 @@ def project(tokens: int, *, requests_per_day: int) -> Projection:
     150000000000
     """
     day = tokens * requests_per_day
-    return Projection(
-        per_request=tokens, per_day=day, per_month=day * DAYS_PER_MONTH, per_year=day * DAYS_PER_YEAR
-    )
+    return Projection(per_request=tokens, per_day=day, per_month=day * DAYS_PER_MONTH, per_year=day * DAYS_PER_YEAR)

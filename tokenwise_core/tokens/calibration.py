@@ -103,21 +103,27 @@ class Calibration:
     def to_dict(self) -> dict[str, Any]:
         """Return the state as JSON values."""
         with self._lock:
-            return {"version": VERSION, "pairs": {key: [list(pair) for pair in pairs] for key, pairs in self._pairs.items()}}
+            return {
+                "version": VERSION,
+                "pairs": {key: [list(pair) for pair in pairs] for key, pairs in self._pairs.items()},
+            }
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Calibration:
         """Return the calibration stored in *data*; what another release wrote in another form is not read."""
         calibration = cls()
+        calibration._read(data)
+        return calibration
+
+    def _read(self, data: Mapping[str, Any]) -> None:
         if data.get("version") == VERSION:
             for key, pairs in data.get("pairs", {}).items():
                 for estimate, reported in pairs:
-                    calibration.observe(estimate, reported, key)
-        return calibration
+                    self.observe(estimate, reported, key)
 
     def __getstate__(self) -> dict[str, Any]:
         return self.to_dict()
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
         Calibration.__init__(self)
-        self._pairs = Calibration.from_dict(state)._pairs
+        self._read(state)

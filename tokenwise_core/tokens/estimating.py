@@ -13,7 +13,7 @@ from tokenwise_core.tokens.counts import Basis, MessageCount, PromptCount
 from tokenwise_core.tokens.media import media_tokens
 from tokenwise_core.tokens.memo import Memo
 from tokenwise_core.tokens.models import Family
-from tokenwise_core.usage.components import CountSource
+from tokenwise_core.usage.components import CountSource, worst_source
 
 
 class FamilyRendering:
@@ -24,8 +24,8 @@ class FamilyRendering:
         self._family = family
         self._tools: Memo[tuple[tuple[ToolDefinition, ...], tuple[int, ...]]] = Memo(64)
 
-    def prompt(self, prompt: Prompt) -> PromptCount:
-        """Count *prompt* by part, uncalibrated."""
+    def prompt(self, prompt: Prompt, *, source: CountSource) -> PromptCount:
+        """Count *prompt* by part, uncalibrated; never better than estimated, however good *source* of its texts is."""
         family = self._family
         counted = PromptCount(
             messages=tuple(self._message(message) for message in prompt.messages),
@@ -33,7 +33,7 @@ class FamilyRendering:
             tools_overhead=self._around_tools(prompt) if prompt.tools else 0,
             schema=self._schema(prompt.output_schema) if prompt.output_schema is not None else 0,
             overhead=round(family.constant + (family.thinking if is_thinking(prompt.options) else 0)),
-            source=CountSource.ESTIMATED,
+            source=worst_source((source, CountSource.ESTIMATED)),
         )
         return replace(counted, basis=Basis(estimate=counted.total, tools=bool(prompt.tools)))
 

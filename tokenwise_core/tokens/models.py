@@ -50,7 +50,9 @@ _CLAUDE = Family(
     name="claude", encoding="cl100k_40k", image="anthropic", per_message=3, per_system=0, constant=4,
     tools_constant=316, per_tool=10, per_call=27, per_result=17, schema_constant=139, thinking=28,
 )  # fmt: skip
-_CLAUDE_45 = replace(_CLAUDE, name="claude-4.5", tools_constant=501, forced_tools=95, per_call=30, per_result=21, thinking=29)
+_CLAUDE_45 = replace(
+    _CLAUDE, name="claude-4.5", tools_constant=501, forced_tools=95, per_call=30, per_result=21, thinking=29
+)
 _CLAUDE_46 = replace(_CLAUDE_45, name="claude-4.6", thinking=28)
 _CLAUDE_47 = replace(_CLAUDE_45, name="claude-4.7", text=1.4, tools=1.4, schema=1.4, tools_constant=350, thinking=0)
 # Google shows an answer schema to the decoder only: it is not in the prompt count.
@@ -63,10 +65,16 @@ _NOVA = Family(name="nova", text=1.05, per_message=0, per_system=0, constant=0, 
 
 _FAMILIES: tuple[tuple[str, Family], ...] = (
     (r"gpt-oss", Family(name="gpt-oss", encoding="o200k_harmony", constant=64)),
-    (r"^(o\d|gpt-([5-9]|\d\d)(?!.*chat)|computer-use|codex)", Family(name="openai-reasoning", template="reasoning", image="patches")),
+    (
+        r"^(o\d|gpt-([5-9]|\d\d)(?!.*chat)|computer-use|codex)",
+        Family(name="openai-reasoning", template="reasoning", image="patches"),
+    ),
     (r"^gpt-4\.1-(mini|nano)", Family(name="openai-o200k-small", template="o200k", image="patches")),
     (r"^(gpt-4o|gpt-4\.[1-9]|chatgpt-|gpt-[5-9])", Family(name="openai-o200k", template="o200k", image="tiles")),
-    (r"^(gpt-4|gpt-3\.5|gpt-35)", Family(name="openai-cl100k", template="cl100k", encoding="cl100k_base", image="tiles")),
+    (
+        r"^(gpt-4|gpt-3\.5|gpt-35)",
+        Family(name="openai-cl100k", template="cl100k", encoding="cl100k_base", image="tiles"),
+    ),
     (r"claude.*(opus|sonnet|haiku)-4-[7-9]|claude-(opus|sonnet|haiku|fable|mythos)-[5-9]|claude-[5-9]", _CLAUDE_47),
     (r"claude.*(opus|sonnet|haiku)-4-6|claude-4-6", _CLAUDE_46),
     (r"claude.*(opus|sonnet|haiku)-4-5|claude-4-5", _CLAUDE_45),
@@ -79,7 +87,10 @@ _FAMILIES: tuple[tuple[str, Family], ...] = (
     (r"llama-?4", Family(name="llama-4", tools_constant=500)),
     (r"llama-?3.[1-3]", Family(name="llama-3", constant=31)),  # the template opens with its cutoff date
     (r"llama", Family(name="llama")),
-    (r"magistral|ministral|mistral|pixtral|codestral|devstral|mixtral", Family(name="mistral", per_message=2, per_system=2, constant=1)),
+    (
+        r"magistral|ministral|mistral|pixtral|codestral|devstral|mixtral",
+        Family(name="mistral", per_message=2, per_system=2, constant=1),
+    ),
     (r"qwen|qwq", Family(name="qwen", text=1.03, per_message=5)),
     (r"deepseek", Family(name="deepseek", text=1.03, per_message=2, per_system=0, constant=1)),
     (r"glm|z-ai|zai", Family(name="glm", per_message=3)),
@@ -90,7 +101,9 @@ _FAMILIES: tuple[tuple[str, Family], ...] = (
 _PATTERNS = tuple((re.compile(pattern), family) for pattern, family in _FAMILIES)
 
 _REGION = re.compile(r"^(us|eu|apac|jp|au|global|us-gov|ca)\.(?=[a-z]+\.)")
-_VENDOR = re.compile(r"^(anthropic|amazon|meta|mistral|deepseek|openai|google|qwen|cohere|moonshot|moonshotai|writer)\.")
+_VENDOR = re.compile(
+    r"^(anthropic|amazon|meta|mistral|deepseek|openai|google|qwen|cohere|moonshot|moonshotai|writer)\."
+)
 _REVISION = re.compile(r"(-v\d+)?:\d+$")
 
 

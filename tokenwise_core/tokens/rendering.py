@@ -1,19 +1,19 @@
 """How OpenAI renders a prompt before it is tokenised: messages, tool rounds, tool definitions, answer schemas.
 
-Worked out on recorded requests with their reported usage (half of the recordings to find a rule, the other to check it),
-beside hmarr/openai-chat-tokens for the cl100k models and openai-harmony for the shape of the reasoning models.
+Worked out on recorded requests with their reported usage (one half to find a rule, the other to check it), beside
+hmarr/openai-chat-tokens for the cl100k models and openai-harmony for the shape of the reasoning models.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tokenwise_core.messages import Message, OutputSchema, Prompt, ToolCall, ToolDefinition
 from tokenwise_core.protocols import CountText
-from tokenwise_core.tokens.counts import MessageCount, PromptCount
+from tokenwise_core.tokens.counts import Basis, MessageCount, PromptCount
 from tokenwise_core.tokens.media import media_tokens
 from tokenwise_core.tokens.memo import Memo
 from tokenwise_core.tokens.models import Family
@@ -25,7 +25,7 @@ _SECTION = "# Tools\n\n## functions\n\n"
 MESSAGE = 3
 """Tokens around a message: start, end of the role, end."""
 PREAMBLE = 82
-"""Tokens of the hidden text that reasoning models get with tools in Chat Completions, or with tools added on the way."""
+"""Hidden text that reasoning models get with tools in Chat Completions, or with tools added on the way (Responses)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +35,8 @@ class Rules:
     *reply* opens the answer. *joins_system*: tool definitions are appended to the first system message, else they are
     a message of their own. *section*: the headings before the namespace are there. *around_tools* is what is left to
     explain around the definitions. *unnamed_first* applies when the first tool has no description or no parameters.
+    *compact_arguments*: JSON arguments are shown again without spaces. *wraps_parallel*: calls made at once are shown as
+    one call of `multi_tool_use.parallel`.
     """
 
     reply: int = 3
@@ -46,11 +48,12 @@ class Rules:
     call: int = 0
     assistant: int = 0
     compact_arguments: bool = True
+    wraps_parallel: bool = False
 
 
 RULES: Mapping[tuple[str, str], Rules] = {
-    ("cl100k", "chat"): Rules(section=False, around_tools=5, compact_arguments=False),
-    ("o200k", "chat"): Rules(),
+    ("cl100k", "chat"): Rules(section=False, around_tools=5, compact_arguments=False, wraps_parallel=True),
+    ("o200k", "chat"): Rules(wraps_parallel=True),
     ("o200k", "responses"): Rules(joins_system=False, section=False, call=-2),
     ("reasoning", "chat"): Rules(
         reply=2, joins_system=False, around_tools=PREAMBLE - 1, unnamed_first=-1, schema=-1, call=6
@@ -79,7 +82,7 @@ class OpenAIRendering:
         messages = tuple(
             self._message(message, rules, round_, hosts=place == host) for place, message in enumerate(prompt.messages)
         )
-        return PromptCount(
+        counted = PromptCount(
             messages=messages,
             tools=self._tool_counts(prompt.tools) if prompt.tools else (),
             tools_overhead=self._around_tools(prompt, rules, hosted=host >= 0) if prompt.tools else 0,
@@ -87,6 +90,9 @@ class OpenAIRendering:
             overhead=rules.reply,
             source=worst_source((source, _certainty(prompt))),
         )
+        if source is CountSource.EXACT:
+            return counted
+        return replace(counted, basis=Basis(estimate=counted.total, tools=bool(prompt.tools)))  # no tokeniser at hand
 
     def _rules(self, prompt: Prompt) -> Rules:
         # A router (`openai/gpt-5`) turns chat requests for reasoning models into Responses requests.
@@ -98,7 +104,8 @@ class OpenAIRendering:
         overhead = MESSAGE + count(message.role)
         name = calls = 0
         if message.role == "tool":
-            name = self._result_name(round_.name_of(message), rules, parallel=round_.is_parallel(message))
+            parallel = rules.wraps_parallel and round_.is_parallel(message)
+            name = PARALLEL_RESULT if parallel else count(round_.name_of(message)) + (0 if self._legacy else 2)
             overhead -= self._legacy
         elif message.name:
             name = count(message.name) + 1
@@ -124,22 +131,17 @@ class OpenAIRendering:
     def _seam(self) -> str:
         return "\n" if self._family.template == "cl100k" else "\n\n"
 
-    def _result_name(self, name: str, rules: Rules, *, parallel: bool) -> int:
-        if self._legacy:
-            return self._count(name)
-        return PARALLEL_RESULT if parallel and rules.compact_arguments else self._count(name) + 2
-
     def _calls(self, calls: Sequence[ToolCall], rules: Rules) -> int:
         count = self._count
+        if len(calls) > 1 and rules.wraps_parallel:
+            return count(" to=multi_tool_use.parallel") + count(_parallel(calls))
         if self._legacy:
             return sum(count(call.name) + count(call.arguments) + 3 for call in calls)
-        if len(calls) > 1 and self._family.template == "o200k":
-            return count(" to=multi_tool_use.parallel") + count(_parallel(calls))
         show = compact if rules.compact_arguments else str
         return sum(count(" to=functions." + call.name) + count(show(call.arguments)) + rules.call for call in calls)
 
     def _around_tools(self, prompt: Prompt, rules: Rules, *, hosted: bool) -> int:
-        """Return the marks around the definitions; those added on the way (Responses) stand in a message of their own."""
+        """Return the marks around the definitions; those added on the way stand in a message of their own."""
         at = len(prompt.tools) - int(prompt.options.get("tools_added", 0))
         around = self._choice(prompt.options)
         if at > 0:

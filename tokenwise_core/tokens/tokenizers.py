@@ -123,7 +123,9 @@ def own_cache() -> Path:
 
 def _places(file: BpeFile) -> Iterator[tuple[str, Path]]:
     """Yield (origin, path) of files that exist, the user's own first."""
-    folders = [(name, os.environ[name]) for name in ("TIKTOKEN_CACHE_DIR", "DATA_GYM_CACHE_DIR") if os.environ.get(name)]
+    folders = [
+        (name, os.environ[name]) for name in ("TIKTOKEN_CACHE_DIR", "DATA_GYM_CACHE_DIR") if os.environ.get(name)
+    ]
     candidates = [(name, Path(folder)) for name, folder in folders]
     candidates.append(("tiktoken's default cache", Path(tempfile.gettempdir()) / "data-gym-cache"))
     candidates.append(("tokenwise's cache", own_cache()))
@@ -163,12 +165,16 @@ def _build(file: BpeFile, data: bytes) -> tiktoken.Encoding:
 
 
 class Tokenizer:
-    """One encoding, shared by all counters of the process: exact once its file is found, an estimate until then."""
+    """One encoding, shared by all counters of the process: exact once its file is found, an estimate until then.
+
+    *generation* grows when a download turns estimates into counts.
+    """
 
     def __init__(self, file: BpeFile) -> None:
         self.name = file.name
         self._file = file
         self._encoding: tiktoken.Encoding | None = None
+        self.generation = 0
         self._looked = False
         self._lock = threading.Lock()
         self._memo: Memo[int] = Memo()
@@ -183,6 +189,10 @@ class Tokenizer:
         if not self._looked:
             self._look()
         return self._encoding
+
+    def __call__(self, text: str) -> int:
+        """Return the number of tokens of *text*, remembered."""
+        return self.count(text)
 
     def count(self, text: str) -> int:
         """Return the number of tokens of *text*, remembered."""
@@ -228,7 +238,7 @@ class Tokenizer:
         """Warn once, and fetch the file behind the caller's back unless that is forbidden."""
         offline = os.environ.get(OFFLINE, "") not in ("", "0")
         log.warning(
-            "no BPE file for %s: counts are estimates%s (to install one: pip install \"tokenwise[offline]\")",
+            'no BPE file for %s: counts are estimates%s (to install one: pip install "tokenwise[offline]")',
             self.name,
             "" if offline else " until it is downloaded",
         )
@@ -248,6 +258,7 @@ class Tokenizer:
         encoding = _build(self._file, data)
         self._encoding = encoding
         self._memo.clear()  # the estimates
+        self.generation += 1
 
 
 def _parts(text: str) -> Iterator[str]:
@@ -256,8 +267,8 @@ def _parts(text: str) -> Iterator[str]:
 
 
 def _fetch(url: str) -> bytes:
-    request = urllib.request.Request(url, headers={"User-Agent": "tokenwise"})
-    with urllib.request.urlopen(request, timeout=DOWNLOAD_SECONDS) as response:
+    request = urllib.request.Request(url, headers={"User-Agent": "tokenwise"})  # noqa: S310 - https, from BPE_FILES
+    with urllib.request.urlopen(request, timeout=DOWNLOAD_SECONDS) as response:  # noqa: S310
         data: bytes = response.read()
     return data
 

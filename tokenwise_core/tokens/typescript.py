@@ -1,7 +1,7 @@
 """Tool definitions as the OpenAI chat models are shown them: a TypeScript namespace.
 
-Two generations: cl100k models (recipe and test values of hmarr/openai-chat-tokens, MIT), and o200k models (worked out on
-recorded usage; openai-harmony renders the open models alike).
+Two generations: cl100k models (recipe and test values of hmarr/openai-chat-tokens, MIT), and o200k models (worked out
+on recorded usage; openai-harmony renders the open models alike).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def clean(description: str) -> str:
 
 
 def function_text(name: str, description: str, parameters: Schema, *, commented: bool = False) -> str:
-    """Return one function as o200k models see it; *commented* shows the description of its parameters as a whole too."""
+    """Return one function as o200k models see it; *commented* shows what is said of all its parameters."""
     head = f"// {clean(description)}\n" if description else ""
     properties = parameters.get("properties")
     if not isinstance(properties, Mapping) or not properties:
@@ -65,8 +65,8 @@ class _Writer:
         properties = node.get("properties") or {}
         required = node.get("required") or ()
         last = len(properties) - 1
-        for position, (name, schema) in enumerate(properties.items()):
-            schema = schema if isinstance(schema, Mapping) else {}
+        for position, (name, given) in enumerate(properties.items()):
+            schema = given if isinstance(given, Mapping) else {}
             mark = "" if name in required else "?"
             comma = "" if position == last else ","
             yield [*self._comments(schema, level), f"{name}{mark}: {self.type(schema, level)}{comma}{_default(schema)}"]
@@ -118,8 +118,8 @@ class _Cl100kWriter(_Writer):
 
     def _entries(self, node: Schema, level: int) -> Iterator[list[str]]:
         required = node.get("required") or ()
-        for name, schema in (node.get("properties") or {}).items():
-            schema = schema if isinstance(schema, Mapping) else {}
+        for name, given in (node.get("properties") or {}).items():
+            schema = given if isinstance(given, Mapping) else {}
             mark = "" if name in required else "?"
             yield [*self._comments(schema, level), f"{name}{mark}: {self.type(schema, level)},"]
 
