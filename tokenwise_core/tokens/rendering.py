@@ -35,8 +35,8 @@ class Rules:
     *reply* opens the answer. *joins_system*: tool definitions are appended to the first system message, else they are
     a message of their own. *section*: the headings before the namespace are there. *around_tools* is what is left to
     explain around the definitions. *unnamed_first* applies when the first tool has no description or no parameters.
-    *compact_arguments*: JSON arguments are shown again without spaces. *wraps_parallel*: calls made at once are shown as
-    one call of `multi_tool_use.parallel`.
+    *compact_arguments*: JSON arguments are shown again without spaces. *wraps_parallel*: calls made at once are shown
+    as one call of `multi_tool_use.parallel`.
     """
 
     reply: int = 3
@@ -233,7 +233,7 @@ def compact(arguments: str) -> str:
     """Return JSON without spaces, as arguments are shown to the model again; anything else as it is."""
     try:
         return json.dumps(json.loads(arguments), separators=(",", ":"), ensure_ascii=False)
-    except ValueError:
+    except (ValueError, RecursionError):
         return arguments
 
 
@@ -245,10 +245,17 @@ def _parallel(calls: Sequence[ToolCall]) -> str:
     return f'{{"tool_uses":[{uses}]}}'
 
 
-def _without_constraints(schema: Any) -> Any:
-    """Return a schema as it is shown: without `required` and `additionalProperties`, which the decoder enforces."""
+def _without_constraints(schema: Any, *, names: bool = False) -> Any:
+    """Return a schema as it is shown: without `required` and `additionalProperties`, which the decoder enforces.
+
+    *names*: the keys are names of properties, none of which is left out.
+    """
     if isinstance(schema, Mapping):
-        return {k: _without_constraints(v) for k, v in schema.items() if k not in ("required", "additionalProperties")}
+        return {
+            key: _without_constraints(value, names=not names and key in ("properties", "$defs", "definitions"))
+            for key, value in schema.items()
+            if names or key not in ("required", "additionalProperties")
+        }
     if isinstance(schema, list | tuple):
         return [_without_constraints(value) for value in schema]
     return schema

@@ -11,7 +11,7 @@ import os
 import tempfile
 import threading
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cache
 from itertools import islice
@@ -44,6 +44,10 @@ _O200K = (
 )
 
 
+Fetch = Callable[[str], bytes]
+"""Address in, content out; raises OSError or ValueError."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BpeFile:
     """A published table of merges: its address, its checksum, and the pattern that cuts text before it.
@@ -67,6 +71,8 @@ class BpeFile:
         return hashlib.sha1(self.url.encode(), usedforsecurity=False).hexdigest()
 
 
+Places = Callable[[BpeFile], Iterable[tuple[str, Path]]]
+"""Where a file may stand, as (origin, path), in the order of preference."""
 BPE_FILES = {
     file.name: file
     for file in (
@@ -106,7 +112,7 @@ def describe_encodings() -> list[EncodingInfo]:
 
 
 def _describe(file: BpeFile) -> EncodingInfo:
-    for origin, path in _places(file):
+    for origin, path in places_of(file):
         if _verified(file, path) is not None:
             return EncodingInfo(name=file.name, origin=origin, path=path)
     return EncodingInfo(
@@ -121,7 +127,7 @@ def own_cache() -> Path:
     return Path(platformdirs.user_cache_dir("tokenwise", appauthor=False)) / "tiktoken"
 
 
-def _places(file: BpeFile) -> Iterator[tuple[str, Path]]:
+def places_of(file: BpeFile) -> Iterator[tuple[str, Path]]:
     """Yield (origin, path) of files that exist, the user's own first."""
     folders = [
         (name, os.environ[name]) for name in ("TIKTOKEN_CACHE_DIR", "DATA_GYM_CACHE_DIR") if os.environ.get(name)
@@ -170,9 +176,11 @@ class Tokenizer:
     *generation* grows when a download turns estimates into counts.
     """
 
-    def __init__(self, file: BpeFile) -> None:
+    def __init__(self, file: BpeFile, *, places: Places | None = None, fetch: Fetch | None = None) -> None:
         self.name = file.name
         self._file = file
+        self._places = places or places_of
+        self._fetch = fetch or download
         self._encoding: tiktoken.Encoding | None = None
         self.generation = 0
         self._looked = False
@@ -224,7 +232,7 @@ class Tokenizer:
         with self._lock:
             if self._looked:
                 return
-            for origin, path in _places(self._file):
+            for origin, path in self._places(self._file):
                 data = _verified(self._file, path)
                 if data is not None:
                     self._encoding = _build(self._file, data)
@@ -247,7 +255,7 @@ class Tokenizer:
 
     def _download(self) -> None:
         try:
-            data = _fetch(self._file.url)
+            data = self._fetch(self._file.url)
         except (OSError, ValueError) as error:
             log.info("download of %s failed (%s)", self.name, type(error).__name__)
             return
@@ -266,7 +274,8 @@ def _parts(text: str) -> Iterator[str]:
         yield text[start : start + _LONGEST_PIECE]
 
 
-def _fetch(url: str) -> bytes:
+def download(url: str) -> bytes:
+    """Return what stands at *url*; tiktoken's own download has no time limit and can hang behind a firewall."""
     request = urllib.request.Request(url, headers={"User-Agent": "tokenwise"})  # noqa: S310 - https, from BPE_FILES
     with urllib.request.urlopen(request, timeout=DOWNLOAD_SECONDS) as response:  # noqa: S310
         data: bytes = response.read()
