@@ -32,6 +32,7 @@ from tokenwise_core.protocols import Embedder
 from tokenwise_core.tokens import read_request
 from tokenwise_core.usage.call import Answered
 from tokenwise_core.usage.components import Component
+from tokenwise_core.usage.events import Usage
 from tokenwise_core.usage.normalize import usage_from_response
 from tokenwise_llamaindex.snapshots import Reply, Snapshot
 
@@ -215,12 +216,11 @@ def api_of(class_name: str) -> Api:
 # Answers --------------------------------------------------------------------------------------------------------------
 
 
-def to_answered(response: Reply, provider: str | None = None) -> Answered:
+def to_answered(reply: Reply, provider: str | None = None) -> Answered:
     """Project an answer: its text and calls, the usage that the provider reported, the names in the raw object."""
-    message = to_message(response.message)
-    raw = response.raw
-    body = _field(raw, "response") or raw  # the last event of a Responses stream holds the whole answer
-    extra = response.extra or response.message.extra
+    message = to_message(reply.message)
+    body = _field(reply.raw, "response") or reply.raw  # the last event of a Responses stream holds the whole answer
+    extra = reply.extra or reply.message.extra
     return Answered(
         answer=Answer(
             text=message.text,
@@ -228,10 +228,18 @@ def to_answered(response: Reply, provider: str | None = None) -> Answered:
             reasoning=message.reasoning,
             finish_reason=_finish_reason(body),
         ),
-        usage=usage_from_response(raw, extra, provider=provider),
+        usage=_usage(reply, extra, provider),
         response_model=_text(_field(body, "model")) or _text(_field(body, "model_version")) or None,
         response_id=_text(_field(body, "id")) or _text(_field(body, "response_id")) or None,
     )
+
+
+def _usage(reply: Reply, extra: Fields, provider: str | None) -> Usage | None:
+    """Read the usage of an answer; what its last chunk does not tell may stand in the first one."""
+    usage = usage_from_response(reply.raw, extra, provider=provider)
+    if reply.began is None or (usage is not None and usage.input_tokens is not None):
+        return usage
+    return usage_from_response([reply.began, reply.raw], extra, provider=provider)
 
 
 def _finish_reason(body: object) -> str | None:

@@ -154,6 +154,7 @@ class Listener:
         if request.last is None:
             self.meter.first_token(request.run)
             self._no_longer_idle(request)
+            request.began = event.response.raw
         request.last = event.response
 
     def _ended(self, event: LLMChatEndEvent | LLMCompletionEndEvent) -> None:
@@ -259,7 +260,7 @@ def _kind(instance: type[Any]) -> str | None:
 def _answer(request: Request, response: ChatResponse | CompletionResponse | None) -> Callable[[], Answered] | None:
     """Return what projects the answer, or the last chunk of it; None where nothing came."""
     response = response if response is not None else request.last
-    return None if response is None else partial(request.answered, snapshots.of_response(response))
+    return None if response is None else partial(request.answered, snapshots.of_response(response, request.began))
 
 
 def _status(error: BaseException | None) -> Status:

@@ -39,7 +39,7 @@ class Fact:
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Request:
-    """A model call under way: copies only, but for the last chunk of its stream.
+    """A model call under way: copies only, but for the last chunk of its stream and what the provider sent first.
 
     *run* is its id in the meter, *above* the spans and calls that it hangs under, nearest first, *facts* what those
     tell. *plain* is one text instead of messages; *flattens* is the chat that a plain prompt was written out from.
@@ -57,6 +57,7 @@ class Request:
     facts: tuple[Fact, ...] = ()
     flattens: Request | None = None
     shadows: Request | None = None
+    began: object = None
     last: ChatResponse | CompletionResponse | None = None
 
     @property

@@ -18,11 +18,15 @@ class Snapshot(NamedTuple):
 
 
 class Reply(NamedTuple):
-    """An answer's fields, copied; *raw* is the provider's own object, which nobody changes."""
+    """An answer's fields, copied; *raw* is the provider's own object, which nobody changes.
+
+    *began* is that of a stream's first chunk: Anthropic reports the input there and the output at the end.
+    """
 
     message: Snapshot
     raw: object
     extra: Mapping[str, Any]
+    began: object = None
 
 
 _NOTHING: Mapping[str, Any] = {}
@@ -45,13 +49,13 @@ def of_prompt(prompt: str) -> Snapshot:
     return Snapshot("user", [prompt], {})
 
 
-def of_response(response: ChatResponse | CompletionResponse) -> Reply:
-    """Copy an answer's fields."""
+def of_response(response: ChatResponse | CompletionResponse, began: object = None) -> Reply:
+    """Copy an answer's fields; *began* is the raw object of its first chunk."""
     if isinstance(response, CompletionResponse):
         message = Snapshot("assistant", [response.text], {})
     else:
         message = of_message(response.message)
-    return Reply(message, response.raw, dict(response.additional_kwargs))
+    return Reply(message, response.raw, dict(response.additional_kwargs), began)
 
 
 def of_node(node: NodeWithScore) -> list[str]:

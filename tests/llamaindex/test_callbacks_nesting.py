@@ -258,9 +258,12 @@ async def test_two_runs_of_an_agent_are_two_traces(replayed: ReplayLLM, tracker:
 
 
 async def test_a_react_agent_is_one_event_a_step(tracker: TokenBreakdownHandler) -> None:
-    says = iter(["Thought: I need it.\nAction: get_weather\nAction Input: {\"city\": \"Rome\"}", "Thought: Done.\nAnswer: Sunny."])
+    says = iter(
+        ['Thought: I need it.\nAction: get_weather\nAction Input: {"city": "Rome"}', "Thought: Done.\nAnswer: Sunny."]
+    )
     llm = MockFunctionCallingLLM(
-        response_generator=lambda messages, **kwargs: ChatMessage(role="assistant", content=next(says)), is_chat_model=True
+        response_generator=lambda messages, **kwargs: ChatMessage(role="assistant", content=next(says)),
+        is_chat_model=True,
     )
     await ReActAgent(tools=[get_weather], llm=llm, streaming=False).run("What is the weather in Rome today?")
     assert len(tracker.events()) == 2
