@@ -21,7 +21,7 @@ from tokenwise_core.usage.events import Cost, Status, Usage, UsageEvent
 from tokenwise_core.usage.fingerprint import fingerprint, prefix_parts
 from tokenwise_core.usage.pricing import PriceBook
 from tokenwise_core.usage.prompt_cache import PrefixLedger
-from tokenwise_core.usage.reconcile import Part, parts_of, reconcile
+from tokenwise_core.usage.reconcile import Part, fitted, parts_of, reconcile
 from tokenwise_core.usage.savings import Saving, cache_hit_saving, prompt_cache_saving
 
 log = logging.getLogger("tokenwise.usage")
@@ -102,8 +102,10 @@ class Accountant:
             counter.observe(count, usage.input_tokens)
         known = (*details.known, *call.known)
         attribution = attribute(details.prompt, known=known, retrieved=call.texts, templated=details.templated)
-        parts = parts_of(details.prompt, attribution, count, counter)
-        breakdown = reconcile(() if refused else parts, usage, answer, count.source, unknown=_uncounted(details.prompt))
+        parts: Sequence[Part] = parts_of(details.prompt, attribution, count, counter)
+        if not refused:
+            parts = fitted(parts, usage.input_tokens, count.source, _uncounted(details.prompt))
+        breakdown = reconcile(() if refused else parts, usage, answer, count.source)
         event = replace(event, usage=usage, breakdown=breakdown, scale=_scale(usage, count))
         return self._prefixed(self._priced(event), details.prompt, parts)
 

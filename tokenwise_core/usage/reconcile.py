@@ -91,23 +91,24 @@ def reconcile(
     *source* is how the parts were counted; *unknown* names a component that we cannot count (media, built-in tools):
     it takes what the provider reports beyond our count.
     """
-    fitted = _fitted(parts, usage.input_tokens, source, unknown)
+    sized = fitted(parts, usage.input_tokens, source, unknown)
     tokens: dict[Component, int] = {}
-    for part in fitted:
+    for part in sized:
         tokens[part.component] = tokens.get(part.component, 0) + part.tokens
     tokens.update(_output(usage, answer))
     return Breakdown(
         tokens={c: tokens[c] for c in Component if tokens.get(c)},
-        cached=cached_split(fitted, usage.cache_read or 0),
+        cached=cached_split(sized, usage.cache_read or 0),
         calls=1,
         source=usage.source,
         split=worst_source((source, CountSource.EXACT)),
     )
 
 
-def _fitted(
-    parts: Sequence[Part], reported: int | None, source: CountSource, unknown: Component | None
+def fitted(
+    parts: Sequence[Part], reported: int | None, source: CountSource, unknown: Component | None = None
 ) -> Sequence[Part]:
+    """Return *parts* so sized that they sum to the *reported* input; once they do, they stay as they are."""
     estimate = sum(part.tokens for part in parts)
     if reported is None or reported == estimate:
         return parts
@@ -125,15 +126,15 @@ def _fitted(
 
 def _into_overhead(parts: Sequence[Part], gap: int) -> list[Part]:
     """Add *gap* to the overhead parts, from the end of the wire, none below zero."""
-    fitted = list(parts)
+    sized = list(parts)
     if gap > 0:
-        return [*fitted, Part(component=Component.OVERHEAD, tokens=gap)]
-    for i in range(len(fitted) - 1, -1, -1):
-        if fitted[i].component is Component.OVERHEAD and gap < 0:
-            cut = min(fitted[i].tokens, -gap)
+        return [*sized, Part(component=Component.OVERHEAD, tokens=gap)]
+    for i in range(len(sized) - 1, -1, -1):
+        if sized[i].component is Component.OVERHEAD and gap < 0:
+            cut = min(sized[i].tokens, -gap)
             gap += cut
-            fitted[i] = Part(component=Component.OVERHEAD, tokens=fitted[i].tokens - cut, message=fitted[i].message)
-    return fitted
+            sized[i] = Part(component=Component.OVERHEAD, tokens=sized[i].tokens - cut, message=sized[i].message)
+    return sized
 
 
 def _output(usage: Usage, answer: AnswerCount) -> Mapping[Component, int]:

@@ -72,6 +72,21 @@ def test_an_end_without_a_start_and_a_second_end_are_ignored(meter: Meter) -> No
     assert len(meter.events()) == 1
 
 
+def test_the_stable_prefix_is_in_tokens_of_the_provider_and_never_longer_than_the_prompt(meter: Meter) -> None:
+    long = Message(role="system", text="Answer from the handbook. " * 40)
+    for run, question in (("first", "And now?"), ("second", "And then?")):
+        prompt = Prompt(messages=(long, Message(role="user", text=question)))
+        meter.start(run, lambda prompt=prompt: CallDetails(prompt=prompt, model="of-our-own", scope=Scope(session="s")))
+        meter.end(run, answered(tokens=60))
+    first, second = meter.events()
+    assert first.stable_prefix_tokens == 0
+    assert second.estimate_before is not None
+    assert second.estimate_before > 60  # our count is far too high, the reported one is the measure
+    assert second.stable_prefix_tokens is not None
+    assert 40 < second.stable_prefix_tokens < 60
+    assert second.prefix_break == "user_input"
+
+
 def test_usage_that_was_not_reported_is_counted_and_says_so(meter: Meter) -> None:
     meter.start("run", asked("Hello"))
     meter.end("run", lambda: Answered(answer=Answer(text="Good morning to you.")))
