@@ -13,6 +13,13 @@ _SPREAD_MV = 120
 _CLOCK_SECONDS = 300
 _UPDATE_MB = 300
 _HOURLY_DAYS = 31
+_CHECKED = {
+    "network": ("hub",), "clock": ("hub",), "storage": ("hub",), "clamps": ("hub", "clamp"),
+    "cell_balance": ("cell",), "cell_isolation": ("cell",), "charge_self_test": ("charge",),
+}  # fmt: skip
+"""Which kinds of device can make a check."""
+_FAMILIES = {"clamps": "E2", "cell_isolation": "E315", "charge_self_test": "E412"}
+"""The codes that a check looks for."""
 
 
 def list_devices(
@@ -158,23 +165,23 @@ def _table(rows: Mapping[str, list[int]], heads: Sequence[str], columns: Sequenc
 
 
 def _check(name: str, device: Record) -> Record:
+    """Return one check's result; a check that the device cannot make is refused."""
+    if device["kind"] not in _CHECKED[name]:
+        raise DeskError(f"check {name} is for {' or '.join(_CHECKED[name])}, not for {device['kind']}")
     status, network = device.get("status", {}), device.get("network", {})
-    codes = [error["code"] for error in device.get("errors", ())]
     if name == "network":
-        wired = network.get("link") == "ethernet"
-        signal = network.get("signal_dbm")
-        return {"ok": wired or (signal or 0) >= _WEAK_DBM, "link": network.get("link"), "signal_dbm": signal}
+        link, signal = network["link"], network["signal_dbm"]
+        return {"ok": link == "ethernet" or signal >= _WEAK_DBM, "link": link, "signal_dbm": signal}
     if name == "clock":
-        offset = network.get("clock_offset_seconds")
-        return {"ok": abs(offset or 0) < _CLOCK_SECONDS, "offset_seconds": offset}
+        offset = network["clock_offset_seconds"]
+        return {"ok": abs(offset) < _CLOCK_SECONDS, "offset_seconds": offset}
     if name == "storage":
-        free = status.get("free_storage_mb")
-        return {"ok": (free or 0) >= _UPDATE_MB, "free_mb": free, "needed_mb": _UPDATE_MB}
+        free = status["free_storage_mb"]
+        return {"ok": free >= _UPDATE_MB, "free_mb": free, "needed_mb": _UPDATE_MB}
     if name == "cell_balance":
-        spread = status.get("spread_mv")
-        return {"ok": (spread or 0) <= _SPREAD_MV, "spread_mv": spread, "limit_mv": _SPREAD_MV}
-    family = {"clamps": "E2", "cell_isolation": "E315", "charge_self_test": "E412"}[name]
-    found = [code for code in codes if code.startswith(family)]
+        spread = status["spread_mv"]
+        return {"ok": spread <= _SPREAD_MV, "spread_mv": spread, "limit_mv": _SPREAD_MV}
+    found = [error["code"] for error in device["errors"] if error["code"].startswith(_FAMILIES[name])]
     return {"ok": not found, "codes": found}
 
 
@@ -182,6 +189,8 @@ def _months(device: Record, rule: Mapping[str, int], part: str) -> tuple[int, bo
     """Return the months of cover and whether registration extended them."""
     if part in rule:
         return rule[part], False
+    if part != "device":
+        raise DeskError(f"{device['model']} has no {part} with a warranty of its own")
     if device["commercial"] and "commercial" in rule:
         return rule["commercial"], False
     if device["registered"] and "register_days" in rule:
