@@ -66,7 +66,7 @@ _NOVA = Family(name="nova", text=1.05, per_message=0, per_system=0, constant=0, 
 _FAMILIES: tuple[tuple[str, Family], ...] = (
     (r"gpt-oss", Family(name="gpt-oss", encoding="o200k_harmony", constant=64)),
     (
-        r"^(o\d|gpt-([5-9]|\d\d)(?!.*chat)|computer-use|codex)",
+        r"^(o\d|gpt-([5-9]|[12]\d)(?!.*chat)|computer-use|codex)",
         Family(name="openai-reasoning", template="reasoning", image="patches"),
     ),
     (r"^gpt-4\.1-(mini|nano)", Family(name="openai-o200k-small", template="o200k", image="patches")),

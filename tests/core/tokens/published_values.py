@@ -1,7 +1,7 @@
 """Prompt sizes that others published after asking OpenAI's API, as (request, tokens).
 
-CL100K: the validated cases of hmarr/openai-chat-tokens (MIT; gpt-3.5-turbo). COOKBOOK: openai-cookbook's guide to counting
-tokens (MIT).
+CL100K: the validated cases of hmarr/openai-chat-tokens (MIT; gpt-3.5-turbo). COOKBOOK: openai-cookbook's guide to
+counting tokens (MIT).
 """
 
 from __future__ import annotations
@@ -28,7 +28,9 @@ GREETED = [_says("system", "Hello"), _says("user", "Hi there")]
 TWO_SYSTEM = [_says("system", "Hello:"), _says("system", "Hello"), _says("user", "Hi there")]
 NESTED = _object(bar={"type": "string", "enum": ["a", "b", "c"]}, baz=BOOLEAN)
 INGREDIENT = {
-    **_object(name=STRING, unit={"enum": ["grams", "ml", "cups", "pieces", "teaspoons"], "type": "string"}, amount=NUMBER),
+    **_object(
+        name=STRING, unit={"enum": ["grams", "ml", "cups", "pieces", "teaspoons"], "type": "string"}, amount=NUMBER
+    ),
     "required": ["name", "unit", "amount"],
 }
 RECIPE = _function(
@@ -194,5 +196,8 @@ COOKBOOK: list[tuple[str, dict[str, Any], int]] = [
     ("gpt-3.5-turbo", {"messages": ASKED, "tools": [WEATHER]}, 105),
     ("gpt-4o", {"messages": ASKED, "tools": [WEATHER]}, 101),
     ("gpt-4o-mini", {"messages": ASKED, "tools": [WEATHER]}, 101),
-    *(("gpt-4", {"messages": [message]}, tokens) for message, tokens in zip(JARGON, (25, 20, 19, 28, 26, 26), strict=True)),
+    *(
+        ("gpt-4", {"messages": [message]}, tokens)
+        for message, tokens in zip(JARGON, (25, 20, 19, 28, 26, 26), strict=True)
+    ),
 ]
