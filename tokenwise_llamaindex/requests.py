@@ -88,6 +88,7 @@ class Request:
         facts = self.facts
         template = next((fact.filled for fact in facts if fact.filled), None)
         engine = next((fact for fact in facts if fact.engine), None)
+        condensed = () if template else self._condensed(engine)
         return CallDetails(
             prompt=to_prompt(shown.messages, {**shown.params, **self.params}, api=self._api()),
             model=model_name(self.model),
@@ -95,8 +96,8 @@ class Request:
             scope=Scope(trace=self.run_id, agent=next((fact.agent for fact in facts if fact.agent), None)),
             node=next((fact.node for fact in facts if fact.node), None),
             run_name=span_name(str(self.above[-1])) if self.above else None,
-            known=template.known() if template else self._condensed(engine),
-            templated=template is not None and not (engine is not None and template.is_chat),
+            known=template.known() if template else condensed,
+            templated=bool(condensed) or (template is not None and not (engine is not None and template.is_chat)),
         )
 
     def answered(self, reply: Reply) -> Answered:

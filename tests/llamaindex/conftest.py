@@ -6,11 +6,12 @@ from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Seque
 from typing import Any
 
 import pytest
-from llama_index.core import Document, MockEmbedding, VectorStoreIndex
+from llama_index.core import MockEmbedding, VectorStoreIndex
 from llama_index.core.base.llms.types import ChatMessage, ChatResponse, CompletionResponse, LLMMetadata
 from llama_index.core.bridge.pydantic import PrivateAttr
 from llama_index.core.llms import CustomLLM
 from llama_index.core.llms.callbacks import llm_chat_callback, llm_completion_callback
+from llama_index.core.schema import TextNode
 
 from tokenwise_core.demo.workload import RecordedCall, Turn
 from tokenwise_core.testing import Replay
@@ -179,5 +180,6 @@ def pages() -> tuple[str, ...]:
 @pytest.fixture
 def index() -> VectorStoreIndex:
     """Three pages of a handbook; the retriever gives the first two, whatever is asked."""
-    documents = [Document(text=page, metadata={"page": number}) for number, page in enumerate(PAGES)]
-    return VectorStoreIndex.from_documents(documents, embed_model=MockEmbedding(8))
+    ids = ("page-2", "page-3", "page-1")  # all are alike to the retriever, which then goes by id
+    nodes = [TextNode(id_=ids[n], text=page, metadata={"page": n}) for n, page in enumerate(PAGES)]
+    return VectorStoreIndex(nodes, embed_model=MockEmbedding(8))

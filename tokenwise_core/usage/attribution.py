@@ -156,6 +156,11 @@ _SUMMARY = re.compile(
 )
 _OBSERVATION = re.compile(r"\s*Observation: ")
 _MEMORY = re.compile(r"<(memory|memories|facts|user_profile)\b[^>]*>.*?</\1>", re.DOTALL)
+_FORMAT = re.compile(  # what the pydantic output parsers of LlamaIndex and LangChain write into a prompt
+    r"Here's a JSON schema to follow:\n.*?Output a valid JSON object but do not repeat the schema\."
+    r"|The output should be formatted as a JSON instance that conforms to the JSON schema below\..*?```\n.*?\n```",
+    re.DOTALL,
+)
 _ASKED = re.compile(r"(?:^|\n)\s*(?:question|query|user question|user query|input)\s*:\s*", re.IGNORECASE)
 _ANSWER_CUE = re.compile(r"\s*(?:\n\s*)?(?:helpful )?answer\s*:\s*$", re.IGNORECASE)
 
@@ -169,10 +174,13 @@ def _whole_marker(text: str) -> Component | None:
 
 
 def _marked(text: str) -> Iterator[tuple[int, int, Component]]:
-    """Yield what memories wrap in tags of their own (LlamaIndex `Memory`: `<memory>…</memory>`)."""
+    """Yield what stands in a wording of the frameworks' own: memories in tags, instructions on the answer's format."""
     if "<" in text:
         for match in _MEMORY.finditer(text):
             yield match.start(), match.end(), Component.MEMORY
+    if "JSON schema" in text:
+        for match in _FORMAT.finditer(text):
+            yield match.start(), match.end(), Component.OUTPUT_SCHEMA
 
 
 def _paint_tags(painted: _Paint, message: Message) -> None:
