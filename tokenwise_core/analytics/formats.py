@@ -40,7 +40,7 @@ def rich_report(report: Report) -> Group:
     title = Text(f"TokenWise report, {period(report)}", style="bold")
     remarks = [Text(f"· {note}", style="dim") for note in notes(report)]
     store = [Text(report.store, style="dim")] if report.store else []
-    return Group(title, *store, _figures(report), *map(rich_table, tables(report)), *remarks)
+    return Group(title, *store, _figures(report), Text(), *map(rich_table, tables(report)), *remarks)
 
 
 def plain_report(report: Report) -> str:

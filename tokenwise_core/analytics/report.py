@@ -11,11 +11,12 @@ from tokenwise_core.errors import BadInput
 from tokenwise_core.protocols import Clock
 from tokenwise_core.usage.components import Component
 from tokenwise_core.usage.events import Status
-from tokenwise_core.usage.store.protocol import EVERYTHING, GROUPS, Query, Row, SavingRow, Store
+from tokenwise_core.usage.store.protocol import EVERYTHING, GROUPS, HOUR, Query, Row, SavingRow, Store
 from tokenwise_core.usage.store.totals import Totals, merged
 
 EMBEDDING = "embedding"
 """The operation of calls that are counted apart from the models' answers."""
+MINUTE = 60
 DEFAULT_GROUPS = ("model", "agent")
 
 
@@ -49,14 +50,28 @@ class Report:
         return float(self.hours[0].key["hour"] or 0) if self.hours else None
 
     @property
+    def until(self) -> float:
+        """When the report's time ends: as asked, else when it was made."""
+        return self.made_at if self.query.until is None else min(self.query.until, self.made_at)
+
+    @property
     def requests_per_minute(self) -> float | None:
-        """Calls a minute, averaged over the report's time."""
-        return requests_per_minute(self.totals, replace(self.query, since=self.since), now=self.made_at)
+        """Calls a minute, averaged over the report's time (one shorter than a minute counts as a minute)."""
+        if self.since is None:
+            return None
+        query = replace(self.query, since=min(self.since, self.until - MINUTE))
+        return requests_per_minute(self.totals, query, now=self.made_at)
 
     @property
     def busiest_requests_per_minute(self) -> float | None:
-        """Calls a minute in the hour with the most of them."""
-        return max((row.totals.calls for row in self.hours), default=0) / 60 if self.hours else None
+        """Calls a minute in the hour with the most of them; of an hour that the report cuts, its part counts."""
+        return max((self._rate(row) for row in self.hours), default=None)
+
+    def _rate(self, row: Row) -> float:
+        hour = float(row.key["hour"] or 0)
+        begin = hour if self.since is None else max(hour, self.since)
+        seconds = max(min(hour + HOUR, self.until) - begin, MINUTE)
+        return row.totals.calls / (seconds / MINUTE)
 
     def only_components(self) -> Report:
         """Return the report without its groups."""

@@ -49,7 +49,7 @@ def component_table(report: Report) -> Table:
             use.component.label,
             count(use.tokens, estimated=estimated),
             share(use.share),
-            "" if use.component.is_output else count(use.cached_tokens or None),
+            "" if use.component.is_output else count(use.cached_tokens) if totals.cache_known_input else UNKNOWN,
             dollars(use.cost_usd),
             share(report.cost_share(use.component)),
         )
@@ -126,7 +126,7 @@ def notes(report: Report) -> Iterator[str]:
         yield f"{_of(counted, totals)} reported no usage and were counted by us (tokenwise doctor names the remedy)"
     split = sum(n for source, n in totals.splits.items() if is_estimate(source))
     if split:
-        yield f"≈ marks estimates: the parts of {_of(split, totals)} were measured with a stand-in tokeniser"
+        yield f"≈ marks estimates: the parts of {_of(split, totals)} were split by an estimate"
     if report.unpriced:
         models = ", ".join(f"{model or 'a model without a name'} ({n:,})" for model, n in report.unpriced.items())
         yield f"no price is known for {_calls(sum(report.unpriced.values()))}, the cost leaves them out: {models}"
@@ -138,9 +138,8 @@ def notes(report: Report) -> Iterator[str]:
 
 def period(report: Report) -> str:
     """Return the time that the report covers."""
-    query = report.query
-    until = report.made_at if query.until is None else query.until
-    return f"until {moment(until)} UTC" if report.since is None else f"{moment(report.since)} to {moment(until)} UTC"
+    until = f"{moment(report.until)} UTC"
+    return f"until {until}" if report.since is None else f"{moment(report.since)} to {until}"
 
 
 def cost(totals: Totals) -> str:
