@@ -1,17 +1,16 @@
 """Online calibration: what a provider reported teaches what the next prompt of the model will count.
 
 Each state holds the last pairs of our estimate and the reported count. A correction must earn its place: none, a shift
-(hidden text of the provider), a factor (another tokeniser), or both, whichever leaves the smallest median error, and
-only where it is clearly smaller. Medians, because single calls carry content that we cannot see (a stored prefix, a
-server's search results). State: at most 32 pairs a key, as versioned JSON.
+(hidden text of the provider), a factor (another tokeniser), or both, whichever leaves the smallest error without the
+worst fifth, and only where it is clearly smaller. Medians, because single calls carry content that we cannot see (a
+stored prefix, a server's search results). State: at most 32 pairs a key, as versioned JSON.
 """
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import median
+from statistics import mean, median
 from typing import Any
 
 VERSION = 1
@@ -19,7 +18,7 @@ WINDOW = 32
 ENOUGH = 3
 """Observations before a correction is used, and before counts are called calibrated."""
 CLEARLY = 0.7
-"""A richer correction must bring the median error down to this share of the simpler one's."""
+"""A richer correction must bring the error down to this share of the simpler one's."""
 
 Pair = tuple[float, float]
 """(our estimate, the reported count)"""
@@ -63,67 +62,56 @@ def _line(pairs: Sequence[Pair]) -> Correction | None:
 
 
 def _error(correction: Callable[[float], float], pairs: Sequence[Pair]) -> float:
-    return median(abs(correction(estimate) / reported - 1) for estimate, reported in pairs)
+    """Return the mean error without the worst fifth: among three or four pairs all must agree."""
+    errors = sorted(abs(correction(estimate) / reported - 1) for estimate, reported in pairs)
+    return mean(errors[: len(errors) - len(errors) // 5])
 
 
 class Calibration:
-    """What has been observed, by key (a model with or without tools); thread-safe.
+    """What has been observed, by key (a model with or without tools).
 
-    Keys are asked from the most to the least specific: a model that is new borrows from its family.
+    Keys are asked from the most to the least specific: a model that is new borrows from its family. Threads need no
+    lock, and a fork leaves none behind: states are replaced whole, so a race loses an observation at most.
     """
 
     def __init__(self) -> None:
-        self._pairs: dict[str, list[Pair]] = {}
-        self._fitted: dict[str, Correction] = {}
-        self._lock = threading.Lock()
+        self._pairs: dict[str, tuple[Pair, ...]] = {}
+        self._fitted: dict[str, tuple[tuple[Pair, ...], Correction]] = {}
 
     def correction(self, *keys: str) -> tuple[Correction, int]:
         """Return the correction of the first of *keys* that has been observed often enough, and how often."""
-        with self._lock:
-            for key in keys:
-                pairs = self._pairs.get(key, ())
-                if len(pairs) >= ENOUGH:
-                    known = self._fitted.get(key)
-                    if known is None:
-                        known = self._fitted[key] = fitted(pairs)
-                    return known, len(pairs)
+        for key in keys:
+            pairs = self._pairs.get(key, ())
+            if len(pairs) >= ENOUGH:
+                return self._fit(key, pairs), len(pairs)
         return NONE, 0
 
     def observe(self, estimate: float, reported: float, *keys: str) -> None:
         """Learn from one reported prompt count under each of *keys*."""
         if estimate <= 0 or reported <= 0:
             return
-        with self._lock:
-            for key in keys:
-                pairs = self._pairs.setdefault(key, [])
-                pairs.append((float(estimate), float(reported)))
-                del pairs[:-WINDOW]
-                self._fitted.pop(key, None)
+        for key in keys:
+            self._pairs[key] = (*self._pairs.get(key, ()), (float(estimate), float(reported)))[-WINDOW:]
 
     def to_dict(self) -> dict[str, Any]:
         """Return the state as JSON values."""
-        with self._lock:
-            return {
-                "version": VERSION,
-                "pairs": {key: [list(pair) for pair in pairs] for key, pairs in self._pairs.items()},
-            }
+        return {
+            "version": VERSION,
+            "pairs": {key: [list(pair) for pair in pairs] for key, pairs in dict(self._pairs).items()},
+        }
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Calibration:
         """Return the calibration stored in *data*; what another release wrote in another form is not read."""
         calibration = cls()
-        calibration._read(data)
-        return calibration
-
-    def _read(self, data: Mapping[str, Any]) -> None:
         if data.get("version") == VERSION:
             for key, pairs in data.get("pairs", {}).items():
                 for estimate, reported in pairs:
-                    self.observe(estimate, reported, key)
+                    calibration.observe(estimate, reported, key)
+        return calibration
 
-    def __getstate__(self) -> dict[str, Any]:
-        return self.to_dict()
-
-    def __setstate__(self, state: Mapping[str, Any]) -> None:
-        Calibration.__init__(self)
-        self._read(state)
+    def _fit(self, key: str, pairs: tuple[Pair, ...]) -> Correction:
+        known = self._fitted.get(key)
+        if known is None or known[0] is not pairs:
+            known = self._fitted[key] = (pairs, fitted(pairs))
+        return known[1]

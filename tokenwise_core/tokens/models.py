@@ -79,7 +79,7 @@ _FAMILIES: tuple[tuple[str, Family], ...] = (
     (r"claude.*(opus|sonnet|haiku)-4-6|claude-4-6", _CLAUDE_46),
     (r"claude.*(opus|sonnet|haiku)-4-5|claude-4-5", _CLAUDE_45),
     (r"claude", _CLAUDE),
-    (r"gemini-(1|2\.0)", _GEMINI_2),
+    (r"gemini-(1|2\.0|pro($|-vision)|exp)", _GEMINI_2),
     (r"gemini", _GEMINI),
     (r"gemma", Family(name="gemma", text=1.02)),
     (r"nova-2", replace(_NOVA, name="nova-2", tools_constant=850)),

@@ -28,6 +28,7 @@ log = logging.getLogger("tokenwise.tokens")
 
 OFFLINE = "TOKENWISE_OFFLINE"
 DOWNLOAD_SECONDS = 30.0
+LOAD_SECONDS = 5.0
 _LONGEST_PIECE = 100_000
 """Characters given to the regex engine at once: a run of a million equal signs overflows its stack."""
 
@@ -229,18 +230,23 @@ class Tokenizer:
         return sum(len(encoding.encode_ordinary(part)) for part in _parts(text))
 
     def _look(self) -> None:
-        with self._lock:
-            if self._looked:
-                return
-            for origin, path in self._places(self._file):
-                data = _verified(self._file, path)
-                if data is not None:
-                    self._encoding = _build(self._file, data)
-                    log.debug("%s %s", self.name, origin)
-                    break
-            self._looked = True
-            if self._encoding is None:
-                self._do_without()
+        held = self._lock.acquire(timeout=LOAD_SECONDS)  # a fork may have copied it while another thread held it
+        try:
+            if not self._looked:
+                self._encoding = self._load()
+                self._looked = True
+                if self._encoding is None:
+                    self._do_without()
+        finally:
+            if held:
+                self._lock.release()
+
+    def _load(self) -> tiktoken.Encoding | None:
+        for _, path in self._places(self._file):
+            data = _verified(self._file, path)
+            if data is not None:
+                return _build(self._file, data)
+        return None
 
     def _do_without(self) -> None:
         """Warn once, and fetch the file behind the caller's back unless that is forbidden."""
