@@ -54,8 +54,8 @@ class Call:
 class Accountant:
     """Counts, splits and prices calls; shared by all handlers of one store.
 
-    *keep_text* stores each call's prompt and answer as JSON in `UsageEvent.text` (the recorder's redact hook sees it
-    first); off by default.
+    *counters* count models that we don't know, by name. *keep_text* stores each call's prompt and answer as JSON in
+    `UsageEvent.text` (the recorder's redact hook sees it first); off by default.
     """
 
     def __init__(
@@ -64,18 +64,22 @@ class Accountant:
         prices: PriceBook | None = None,
         calibration: Calibration | None = None,
         prefixes: PrefixLedger | None = None,
+        counters: Mapping[str, TokenCounter] | None = None,
         keep_text: bool = False,
     ) -> None:
         self.prices = prices or PriceBook()
         self.calibration = calibration or Calibration()
         self.prefixes = prefixes or PrefixLedger(clock=time.time)
         self._keep_text = keep_text
+        self._given = dict(counters or {})
         self._counters: dict[tuple[str | None, str | None], TokenCounter] = {}
         self._responses: OrderedDict[str, str] = OrderedDict()
         self._lock = threading.Lock()
 
     def counter(self, model: str | None, provider: str | None = None) -> TokenCounter:
-        """Return the counter of *model*, made once."""
+        """Return the counter of *model*: the one that was given for it, else one of ours, made once."""
+        if model in self._given:
+            return self._given[model]
         key = (model, provider)
         if key not in self._counters:
             self._counters[key] = TokenCounter.for_model(model or "", provider=provider, calibration=self.calibration)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from tokenwise_core.errors import StoreError
 from tokenwise_core.settings import Settings
-from tokenwise_core.tokens import Calibration
+from tokenwise_core.tokens import Calibration, TokenCounter
 from tokenwise_core.usage.accountant import Accountant
 from tokenwise_core.usage.pricing import PriceBook
 from tokenwise_core.usage.recorder import Recorder
@@ -47,11 +47,22 @@ def shared_runtime(store: str | None = None) -> Runtime:
         return _shared[key]
 
 
-def make_runtime(store: Store, settings: Settings | None = None, *, prices: PriceBook | None = None) -> Runtime:
-    """Return a runtime of its own over *store*; calibration is read from it and written back as it is learnt."""
+def make_runtime(
+    store: Store,
+    settings: Settings | None = None,
+    *,
+    prices: PriceBook | None = None,
+    counters: Mapping[str, TokenCounter] | None = None,
+) -> Runtime:
+    """Return a runtime of its own over *store*; calibration is read from it and written back as it is learnt.
+
+    *counters* count models that we don't know, by name: `{"mine": TokenCounter(my_count, model="mine")}`.
+    """
     settings = settings or Settings()
     prices = prices or PriceBook(overrides=settings.prices)
-    accountant = Accountant(prices=prices, calibration=_calibration(store), keep_text=settings.keep_text)
+    accountant = Accountant(
+        prices=prices, calibration=_calibration(store), counters=counters, keep_text=settings.keep_text
+    )
     recorder = Recorder(store)
     recorder.after_write(_saver(store, accountant.calibration))
     return Runtime(recorder=recorder, accountant=accountant)

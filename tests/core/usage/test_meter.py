@@ -9,6 +9,7 @@ import pytest
 from tokenwise_core import scope, switch
 from tokenwise_core.messages import Answer, Message, Prompt
 from tokenwise_core.scoping import Scope
+from tokenwise_core.tokens import TokenCounter
 from tokenwise_core.usage.accountant import Accountant
 from tokenwise_core.usage.call import Answered, CallDetails
 from tokenwise_core.usage.components import Component, CountSource
@@ -85,6 +86,20 @@ def test_the_stable_prefix_is_in_tokens_of_the_provider_and_never_longer_than_th
     assert second.stable_prefix_tokens is not None
     assert 40 < second.stable_prefix_tokens < 60
     assert second.prefix_break == "user_input"
+
+
+def test_a_model_that_we_do_not_know_is_counted_with_the_counter_given_for_it(store: MemoryStore) -> None:
+    ours = TokenCounter(lambda text: 100 * len(text.split()), model="of-our-own")
+    runtime = make_runtime(store, counters={"of-our-own": ours})
+    with runtime.recorder:
+        meter = Meter(runtime.recorder, runtime.accountant, framework="test")
+        prompt = Prompt(messages=(Message(role="user", text="three whole words"),))
+        for model in ("of-our-own", "gpt-4o"):
+            meter.start(model, lambda model=model: CallDetails(prompt=prompt, model=model))
+            meter.end(model, lambda: Answered(answer=Answer(text="Yes.")))
+        mine, other = meter.events()
+    assert mine.breakdown[Component.USER_INPUT] == 300
+    assert other.breakdown[Component.USER_INPUT] == 3
 
 
 def test_usage_that_was_not_reported_is_counted_and_says_so(meter: Meter) -> None:
