@@ -11,7 +11,7 @@ from tokenwise_core.messages import Message, OutputSchema, Prompt, ToolDefinitio
 from tokenwise_core.protocols import CountText
 from tokenwise_core.tokens.counts import Basis, MessageCount, PromptCount
 from tokenwise_core.tokens.media import media_tokens
-from tokenwise_core.tokens.memo import Memo
+from tokenwise_core.tokens.memo import Memo, schema_key
 from tokenwise_core.tokens.models import Family
 from tokenwise_core.usage.components import CountSource, worst_source
 
@@ -23,6 +23,7 @@ class FamilyRendering:
         self._count = count
         self._family = family
         self._tools: Memo[tuple[tuple[ToolDefinition, ...], tuple[int, ...]]] = Memo(64)
+        self._by_text: Memo[int] = Memo(2_000)
 
     def prompt(self, prompt: Prompt, *, source: CountSource) -> PromptCount:
         """Count *prompt* by part, uncalibrated; never better than estimated, however good *source* of its texts is."""
@@ -67,9 +68,17 @@ class FamilyRendering:
         key = tuple(map(id, tools))
         known = self._tools.get(key)
         if known is None:  # the memo holds the tools too, so that their ids stay theirs
-            known = (tools, tuple(round(self._family.tools * self._count(tool_json(tool))) for tool in tools))
+            known = (tools, tuple(self._tool(tool) for tool in tools))
             self._tools.put(key, known)
         return known[1]
+
+    def _tool(self, tool: ToolDefinition) -> int:
+        key = (tool.name, tool.description, schema_key(tool.parameters if tool.kind == "function" else tool.raw))
+        known = self._by_text.get(key)
+        if known is None:
+            known = round(self._family.tools * self._count(tool_json(tool)))
+            self._by_text.put(key, known)
+        return known
 
 
 def tool_json(tool: ToolDefinition) -> str:

@@ -15,7 +15,7 @@ from tokenwise_core.messages import Message, OutputSchema, Prompt, ToolCall, Too
 from tokenwise_core.protocols import CountText
 from tokenwise_core.tokens.counts import Basis, MessageCount, PromptCount
 from tokenwise_core.tokens.media import media_tokens
-from tokenwise_core.tokens.memo import Memo
+from tokenwise_core.tokens.memo import Memo, schema_key
 from tokenwise_core.tokens.models import Family
 from tokenwise_core.tokens.typescript import compact_function, function_text
 from tokenwise_core.usage.components import CountSource, worst_source
@@ -183,7 +183,7 @@ class OpenAIRendering:
             yield self._piece(tool, slashes)
 
     def _piece(self, tool: ToolDefinition, slashes: str) -> int:
-        key = (tool.name, tool.description, repr(tool.parameters), slashes)
+        key = (tool.name, tool.description, schema_key(tool.parameters), slashes)
         known = self._by_text.get(key)
         if known is None:
             if self._legacy:

@@ -210,9 +210,16 @@ class Tokenizer:
         key = text_key(text)
         known = self._memo.get(key)
         if known is None:
+            generation = self.generation
             known = self._count(text)
-            self._memo.put(key, known)
+            if generation == self.generation:  # else it may be an estimate from before the download
+                self._memo.put(key, known)
         return known
+
+    def prepare(self) -> None:
+        """Load in a thread, so that the first count in an event loop need not wait for it."""
+        if not self._looked:
+            threading.Thread(target=self._look, name=f"tokenwise-load-{self.name}", daemon=True).start()
 
     def encode(self, text: str) -> list[int] | None:
         """Return token ids, or None while only estimates are possible."""
@@ -262,7 +269,7 @@ class Tokenizer:
     def _download(self) -> None:
         try:
             data = self._fetch(self._file.url)
-        except (OSError, ValueError) as error:
+        except Exception as error:  # a thread of ours: whatever goes wrong, estimates go on
             log.info("download of %s failed (%s)", self.name, type(error).__name__)
             return
         if hashlib.sha256(data).hexdigest() != self._file.sha256:

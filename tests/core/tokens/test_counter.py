@@ -184,3 +184,23 @@ def test_calibration_survives_storage() -> None:
     stored = json.loads(json.dumps(calibration.to_dict()))
     assert Calibration.from_dict(stored).correction("m|plain") == calibration.correction("m|plain")
     assert Calibration.from_dict({**stored, "version": 99}).correction("m|plain")[1] == 0
+
+
+@pytest.mark.parametrize("model", ["gpt-4o", "claude-sonnet-4-5"])
+def test_a_schema_changed_in_place_is_counted_anew(model: str) -> None:
+    counter = TokenCounter.for_model(model)
+    parameters = {"type": "object", "properties": {"key": {"type": "string"}}}
+
+    def tokens() -> int:
+        tool = ToolDefinition(name="lookup", parameters=parameters)
+        return counter.count(Prompt(messages=QUESTION.messages, tools=(tool,))).total
+
+    before = tokens()
+    parameters["properties"] = {"key": {"type": "string"}, "another_parameter": {"type": "integer"}}
+    assert tokens() > before
+
+
+def test_a_counter_can_be_prepared_before_it_is_needed() -> None:
+    counter = TokenCounter.for_model("gpt-4o")
+    counter.prepare()
+    assert counter.text("Hello, world") == 3
