@@ -13,7 +13,7 @@ from llama_index.core.types import BaseOutputParser
 from tokenwise_core.usage.call import Known, known_from_variables
 from tokenwise_core.usage.components import Component
 
-_VARIABLE = re.compile(r"(?<!\{)\{(\w+)\}(?!\})")
+_VARIABLE = re.compile(r"\{([a-zA-Z_]\w*)\}")  # LlamaIndex knows no escape: a doubled brace stays doubled
 
 
 class Filled(NamedTuple):
@@ -67,7 +67,7 @@ def _pattern(template: str) -> re.Pattern[str]:
     pattern = ""
     for position, piece in enumerate(pieces):
         if position % 2 == 0:
-            pattern += re.escape(piece.replace("{{", "{").replace("}}", "}"))
+            pattern += re.escape(piece)
         elif piece in seen:
             pattern += f"(?P={piece})"
         else:
