@@ -12,6 +12,7 @@ from tokenwise_core.analytics.notation import compact
 _AXIS = 46  # room for the numbers of the axis, in pixels
 _BAR, _GAP = 18, 8
 _LABEL, _VALUE = 172, 96  # room for a bar's name and its value
+_CEILINGS = (1, 1.2, 1.6, 2, 2.4, 2.8, 3.2, 4, 6, 8, 10)  # whose quarters are round too
 _LETTERS = 22  # of a name that fit there
 
 
@@ -99,7 +100,7 @@ def nice_ceiling(value: float) -> float:
     if value <= 0:
         return 1.0
     power = 10.0 ** math.floor(math.log10(value))
-    return next(step * power for step in (1, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10) if value <= step * power * (1 + 1e-9))
+    return next(step * power for step in _CEILINGS if value <= step * power * (1 + 1e-9))
 
 
 def _grid(top: float, *, floor: float, ceiling: float, width: int) -> str:

@@ -99,11 +99,11 @@ def savings_table(rows: Sequence[SavingRow]) -> Table:
 def summary(report: Report) -> list[tuple[str, str]]:
     """Return the figures that head a report, each with its name."""
     totals, apart = report.totals, report.embeddings
-    split = f"{totals.input_tokens:,} in, {totals.output_tokens:,} out"
     busiest = rate(report.busiest_requests_per_minute)
     figures = [
         ("calls", count(totals.calls)),
-        ("tokens", f"{_tokens(totals, totals.total_tokens)} ({split})"),
+        ("tokens", _tokens(totals, totals.total_tokens)),
+        ("input / output", f"{_tokens(totals, totals.input_tokens)} / {_tokens(totals, totals.output_tokens)}"),
         ("cost", cost(totals)),
         ("from the prompt cache", share(totals.cache_hit_rate)),
         ("latency p50 / p95", _quantiles(totals, Metric.LATENCY_US)),

@@ -9,7 +9,7 @@ from itertools import islice
 
 from tokenwise_core.analytics.report import EMBEDDING, Report
 from tokenwise_core.usage.components import Component
-from tokenwise_core.usage.store.protocol import DAY, HOUR, Store
+from tokenwise_core.usage.store.protocol import DAY, HOUR, Query, Store
 
 MAX_BINS = 48
 MAX_CALLS = 5_000  # up to here single calls are read, for bins shorter than the hour of the roll-ups
@@ -41,11 +41,18 @@ class Timeline:
 def make_timeline(store: Store, report: Report) -> Timeline:
     """Ask *store* for what the plots over time show."""
     session = next((str(row.key["session"]) for row in report.groups.get("session", ()) if row.key["session"]), None)
-    growth: Sequence[Parts] = ()
-    if session is not None:
-        calls = (e for e in store.events(replace(report.query, session=session)) if e.operation != EMBEDDING)
-        growth = [event.breakdown.tokens for event in islice(calls, MAX_GROWTH)]
+    growth = () if session is None else _growth(store, replace(report.query, session=session))
     return Timeline(bins=_bins(store, report), session=session, growth=growth)
+
+
+def _growth(store: Store, query: Query) -> Sequence[Parts]:
+    """Return the parts of a session's first calls; where two frameworks play it, those of the first."""
+    calls = (event for event in store.events(query) if event.operation != EMBEDDING)
+    first = next(calls, None)
+    if first is None:
+        return ()
+    following = (event for event in calls if event.framework == first.framework)
+    return [event.breakdown.tokens for event in (first, *islice(following, MAX_GROWTH - 1))]
 
 
 def _bins(store: Store, report: Report) -> list[Bin]:

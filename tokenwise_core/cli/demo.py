@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 from rich.console import Group
 from rich.progress import Progress, TaskID
@@ -16,7 +17,7 @@ from tokenwise_core.analytics.tables import Table
 from tokenwise_core.cli.arguments import Parser
 from tokenwise_core.cli.report import PAGE, write_page
 from tokenwise_core.cli.terminal import progress, remark, show
-from tokenwise_core.demo.runner import DemoAnswer, Score, run_demo, score
+from tokenwise_core.demo.runner import APPLICATION, DemoAnswer, Score, run_demo, score
 from tokenwise_core.demo.workload import load_workload
 from tokenwise_core.errors import BadInput, TokenwiseError
 from tokenwise_core.scoping import scope
@@ -26,8 +27,6 @@ from tokenwise_core.usage.pricing import PriceBook
 from tokenwise_core.usage.runtime import CALIBRATION_KEY, Runtime, make_runtime
 from tokenwise_core.usage.store import Query, open_store
 
-APPLICATION = "tokenwise-demo"
-"""What the demo's calls are booked under, so that `tokenwise purge --application tokenwise-demo` removes them."""
 STORE = "sqlite:///tokenwise-demo.sqlite"
 
 
@@ -50,6 +49,8 @@ def add_arguments(parser: Parser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the workload, print the breakdown, the cost and the score, and write the page."""
+    if not Path(arguments.output).parent.is_dir():
+        raise BadInput(f"cannot write {arguments.output}: there is no such folder")
     settings = load_settings(store=arguments.store)
     store = open_store(settings.store if "store" in settings.model_fields_set else STORE)
     store.get_state(CALIBRATION_KEY)  # a store that cannot be read is told now, not after the run

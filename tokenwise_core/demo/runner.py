@@ -20,6 +20,9 @@ log = logging.getLogger("tokenwise.demo")
 
 Tier = Literal["cheap", "strong"]
 
+APPLICATION = "demo"
+"""What both halves book the demo's calls under: `tokenwise purge --application demo` removes them."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DemoAnswer:

@@ -39,7 +39,8 @@ def test_the_text_report_reads_like_this(store: MemoryStore) -> None:
 TokenWise report, 2026-09-21 14:00 to 2026-09-21 14:23 UTC
 memory://
 calls                  40
-tokens                 42,780 (40,780 in, 2,000 out)
+tokens                 42,780
+input / output         40,780 / 2,000
 cost                   $0.000401
 from the prompt cache  39.2 %
 latency p50 / p95      119 ms / 137 ms
