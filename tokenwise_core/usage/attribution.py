@@ -6,15 +6,25 @@ prompt, structure (roles, position, markers that memories write). Pure: texts an
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from tokenwise_core.messages import Message, Prompt
 from tokenwise_core.usage.call import Known
 from tokenwise_core.usage.components import Component
+from tokenwise_core.usage.containment import Finder
+from tokenwise_core.usage.markers import (
+    context_before_question,
+    is_instruction,
+    marked,
+    question_after_cue,
+    transcript,
+    whole_marker,
+    worked_examples,
+)
 
-SHINGLE = 64  # characters that must agree before a text counts as found (observability.md §9)
+BRIDGE = 160  # characters between two retrieved texts that still belong to the list they stand in
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,17 +54,20 @@ def attribute(
     """Assign every character of every message of *prompt*."""
     last_user = _last_user(prompt.messages)
     examples = _examples(prompt.messages, known, last_user) if templated else frozenset()
+    finder = Finder(retrieved)
     spans, whole = [], []
     for number, message in enumerate(prompt.messages):
         base = Component.FEW_SHOT if number in examples else _structure(prompt.messages, number, last_user)
         painted = _Paint(message.text)
         _paint_tags(painted, message)
-        _paint_known(painted, message, known, base, asks=number == last_user)
-        for text in sorted(retrieved, key=len, reverse=True):
-            for start, end in _found(text, message.text):
-                painted.fill(start, end, Component.RETRIEVED_CONTEXT)
-        for start, end, component in _marked(message.text):
-            painted.fill(start, end, component)
+        asks = number == last_user
+        if message.role != "tool":
+            _paint_known(painted, message, known, base, asks=asks)
+        _paint_retrieved(painted, message.text, finder)
+        if asks:
+            _paint_question(painted, message.text, known)
+        if message.role in ("system", "developer", "user"):
+            _paint_marked(painted, message.text, asks=asks, templated=templated)
         rest = _rest(painted, message, base, templated=templated)
         spans.append(tuple(painted.spans(number, rest)))
         whole.append(base)
@@ -88,6 +101,14 @@ class _Paint:
             bare.append((at, end))
         return bare
 
+    def covered(self, start: int, end: int, component: Component) -> int:
+        """Return how many characters of [start, end) are painted with *component*."""
+        return sum(
+            max(0, min(end, done_end) - max(start, done_start))
+            for done_start, done_end, done in self.done
+            if done is component
+        )
+
     def spans(self, message: int, rest: Sequence[tuple[int, int, Component]]) -> Iterator[Span]:
         for start, end, component in rest:
             self.fill(start, end, component)
@@ -99,7 +120,7 @@ def _last_user(messages: Sequence[Message]) -> int | None:
     """Return the number of the message that asks: the last user message that is not a summary or an observation."""
     for number in range(len(messages) - 1, -1, -1):
         message = messages[number]
-        if message.role == "user" and not _whole_marker(message.text) and not _tagged_whole(message):
+        if message.role == "user" and not whole_marker(message.text) and not _tagged_whole(message):
             return number
     return None
 
@@ -117,15 +138,15 @@ def _structure(messages: Sequence[Message], number: int, last_user: int | None) 
     tagged = _tagged_whole(message)
     if tagged:
         return tagged
-    marker = _whole_marker(message.text)
+    marker = whole_marker(message.text)
     if marker and not (message.role in ("system", "developer") and number == 0):
         return marker
+    if message.name in ("example_user", "example_assistant"):  # OpenAI's names, also on system messages
+        return Component.FEW_SHOT
     if message.role in ("system", "developer"):
         return Component.SYSTEM_PROMPT
     if message.role == "tool":
         return Component.TOOL_RESULTS
-    if message.name in ("example_user", "example_assistant"):
-        return Component.FEW_SHOT
     if number == last_user:
         return Component.USER_INPUT
     if last_user is not None and number > last_user:
@@ -135,7 +156,7 @@ def _structure(messages: Sequence[Message], number: int, last_user: int | None) 
 
 def _examples(messages: Sequence[Message], known: Sequence[Known], last_user: int | None) -> frozenset[int]:
     """Return the messages of a template that are neither variables nor system prompt: its worked examples."""
-    texts = [k.text.strip() for k in known if k.text.strip()]
+    texts = [k.text.strip() for k in known if k.text.strip() and k.component is not Component.FEW_SHOT]
     return frozenset(
         number
         for number, message in enumerate(messages)
@@ -143,44 +164,8 @@ def _examples(messages: Sequence[Message], known: Sequence[Known], last_user: in
         and number != last_user
         and (last_user is None or number < last_user)
         and not message.tool_calls
-        and not any(text in message.text or message.text.strip() == text for text in texts)
+        and not any(text == message.text.strip() or (len(text) > 3 and text in message.text) for text in texts)
     )
-
-
-_SUMMARY = re.compile(
-    r"\s*(?:\[?(?:previous|prior|earlier) conversation summary|here is a summary of the conversation"
-    r"|(?:this is )?a?\s*summary of (?:the |our )?(?:previous |earlier |prior )?(?:conversation|messages|chat)"
-    r"|summary of \d+ (?:earlier )?messages|extractive summary|the following is a summary"
-    r"|current summary of|conversation summary)",
-    re.IGNORECASE,
-)
-_OBSERVATION = re.compile(r"\s*Observation: ")
-_MEMORY = re.compile(r"<(memory|memories|facts|user_profile)\b[^>]*>.*?</\1>", re.DOTALL)
-_FORMAT = re.compile(  # what the pydantic output parsers of LlamaIndex and LangChain write into a prompt
-    r"Here's a JSON schema to follow:\n.*?Output a valid JSON object but do not repeat the schema\."
-    r"|The output should be formatted as a JSON instance that conforms to the JSON schema below\..*?```\n.*?\n```",
-    re.DOTALL,
-)
-_ASKED = re.compile(r"(?:^|\n)\s*(?:question|query|user question|user query|input)\s*:\s*", re.IGNORECASE)
-_ANSWER_CUE = re.compile(r"\s*(?:\n\s*)?(?:helpful )?answer\s*:\s*$", re.IGNORECASE)
-
-
-def _whole_marker(text: str) -> Component | None:
-    if _SUMMARY.match(text):
-        return Component.SUMMARY
-    if _OBSERVATION.match(text):
-        return Component.TOOL_RESULTS
-    return None
-
-
-def _marked(text: str) -> Iterator[tuple[int, int, Component]]:
-    """Yield what stands in a wording of the frameworks' own: memories in tags, instructions on the answer's format."""
-    if "<" in text:
-        for match in _MEMORY.finditer(text):
-            yield match.start(), match.end(), Component.MEMORY
-    if "JSON schema" in text:
-        for match in _FORMAT.finditer(text):
-            yield match.start(), match.end(), Component.OUTPUT_SCHEMA
 
 
 def _paint_tags(painted: _Paint, message: Message) -> None:
@@ -190,68 +175,75 @@ def _paint_tags(painted: _Paint, message: Message) -> None:
 
 
 def _paint_known(painted: _Paint, message: Message, known: Sequence[Known], base: Component, *, asks: bool) -> None:
-    """Paint template variables, longest first; the question last, so that a context that quotes it keeps its own."""
-    if message.role == "tool":
-        return
-    for entry in sorted(known, key=lambda k: (k.component is Component.USER_INPUT, -len(k.text))):
-        if entry.component is Component.USER_INPUT and not asks:
+    """Paint template variables other than the question, longest first."""
+    for entry in sorted(known, key=lambda k: -len(k.text)):
+        if entry.component is Component.USER_INPUT:
             continue
         if entry.component is Component.HISTORY and base is not Component.SYSTEM_PROMPT and not asks:
             continue  # a message of its own: structure says so already
-        find = message.text.rfind if entry.component is Component.USER_INPUT else message.text.find
-        start = find(entry.text)
+        start = message.text.find(entry.text)
         if start >= 0:
             painted.fill(start, start + len(entry.text), entry.component)
 
 
-def _found(text: str, within: str) -> Iterator[tuple[int, int]]:
-    """Yield where *text* stands in *within*: whole, or the run of its pieces of 64 characters (cut or re-wrapped)."""
-    text = text.strip()
-    if not text or len(within) < min(len(text), SHINGLE):
-        return
-    at = within.find(text)
-    if at >= 0:
-        while at >= 0:
-            yield at, at + len(text)
-            at = within.find(text, at + len(text))
-        return
-    if len(text) < SHINGLE:
-        return
-    hits = [
-        (at, at + SHINGLE)
-        for offset in range(0, len(text) - SHINGLE + 1, SHINGLE // 2)
-        if (at := within.find(text[offset : offset + SHINGLE])) >= 0
-    ]
-    yield from _joined(sorted(set(hits)))
+def _paint_retrieved(painted: _Paint, text: str, finder: Finder) -> None:
+    """Paint retrieved texts, and between two of them the titles and lines that a formatter puts there."""
+    for start, end in finder.spans(text):
+        painted.fill(start, end, Component.RETRIEVED_CONTEXT)
+    spans = painted.done
+    for (_, end, left), (start, _, right) in list(pairwise(spans)):
+        if left is right is Component.RETRIEVED_CONTEXT and 0 < start - end <= BRIDGE:
+            painted.fill(end, start, Component.RETRIEVED_CONTEXT)
 
 
-def _joined(hits: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int]]:
-    """Join hits that lie within one shingle of each other."""
-    start = end = -1
-    for hit_start, hit_end in hits:
-        if start >= 0 and hit_start <= end + SHINGLE:
-            end = max(end, hit_end)
-            continue
-        if start >= 0:
-            yield start, end
-        start, end = hit_start, hit_end
-    if start >= 0:
-        yield start, end
+def _paint_question(painted: _Paint, text: str, known: Sequence[Known]) -> None:
+    """Paint the question where it stands last, outside a context that quotes it.
+
+    A variable of a name that says nothing counts as input, unless most of it was retrieved.
+    """
+    questions = (entry.text for entry in known if entry.component is Component.USER_INPUT)
+    for question in sorted(questions, key=len, reverse=True):
+        start = text.rfind(question)
+        while start >= 0:
+            end = start + len(question)
+            retrieved = painted.covered(start, end, Component.RETRIEVED_CONTEXT)
+            if retrieved < end - start:
+                mostly = 2 * retrieved > end - start
+                painted.fill(start, end, Component.RETRIEVED_CONTEXT if mostly else Component.USER_INPUT)
+                break
+            start = text.rfind(question, 0, end - 1)
+
+
+def _paint_marked(painted: _Paint, text: str, *, asks: bool, templated: bool) -> None:
+    """Paint what stands between telling tags and, where no template's variables are known, under telling headings."""
+    for start, end, component in marked(text):
+        painted.fill(start, end, component)
+    if templated:
+        return
+    conversation = transcript(text, asks=asks)
+    if conversation:
+        painted.fill(*conversation, Component.HISTORY)
+        if asks and text[conversation[1] :].strip():
+            painted.fill(conversation[1], len(text), Component.USER_INPUT)
+    context = context_before_question(text) if asks else None
+    if context:
+        painted.fill(*context, Component.RETRIEVED_CONTEXT)
 
 
 def _rest(painted: _Paint, message: Message, base: Component, *, templated: bool) -> list[tuple[int, int, Component]]:
     """Return what the unpainted text is: the base, or for a filled-in template its fixed wording and the question."""
-    length = len(message.text)
+    text, length = message.text, len(message.text)
     if base is not Component.USER_INPUT or not painted.done:
         return [(0, length, base)]
     components = {component for _, _, component in painted.done}
+    fixed = (0, length, Component.SYSTEM_PROMPT)
     if Component.USER_INPUT in components and templated:
-        return [(0, length, Component.SYSTEM_PROMPT)]
-    asked = None
-    for match in _ASKED.finditer(message.text):
-        asked = match
-    if Component.RETRIEVED_CONTEXT in components and asked is not None and Component.USER_INPUT not in components:
-        cue = _ANSWER_CUE.search(message.text, asked.end())
-        end = cue.start() if cue else length
-        return [(asked.end(), end, Component.USER_INPUT), (0, length, Component.SYSTEM_PROMPT)]
+        asked = max(start for start, _, component in painted.done if component is Component.USER_INPUT)
+        worked = worked_examples(text, asked)
+        return [(*worked, Component.FEW_SHOT), fixed] if worked else [fixed]
+    if Component.RETRIEVED_CONTEXT in components and Component.USER_INPUT not in components:
+        question = question_after_cue(text)
+        return [(*question, Component.USER_INPUT), fixed] if question else [(0, length, base)]
+    if Component.HISTORY in components and (Component.USER_INPUT in components or is_instruction(text)):
+        return [fixed]
     return [(0, length, base)]
