@@ -16,7 +16,7 @@ from sqlalchemy import create_engine, make_url
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[str]:
     """Start the server once a run; with CI set, one that does not start is a failure and not a skip."""
-    folder = Path(tempfile.mkdtemp(prefix="twpg", dir="/tmp"))  # noqa: S108  the socket's path may have 107 characters
+    folder = Path(tempfile.mkdtemp(prefix="twpg", dir="/tmp"))
     folder.chmod(0o755)
     before = os.environ.get("XDG_RUNTIME_DIR")
     server = None
@@ -38,9 +38,7 @@ def postgres_server() -> Iterator[str]:
 def postgres_url(postgres_server: str) -> Iterator[str]:
     """Make an empty database and return its URL."""
     name = f"t{uuid.uuid4().hex[:12]}"
-    admin = create_engine(
-        make_url(postgres_server).set(drivername="postgresql+psycopg"), isolation_level="AUTOCOMMIT"
-    )
+    admin = create_engine(make_url(postgres_server).set(drivername="postgresql+psycopg"), isolation_level="AUTOCOMMIT")
     with admin.connect() as connection:
         connection.exec_driver_sql(f"CREATE DATABASE {name}")
     yield make_url(postgres_server).set(database=name).render_as_string(hide_password=False)

@@ -88,8 +88,7 @@ class Recorder:
         writer.queue.append(work)
         if not writer.wake.is_set():
             writer.wake.set()
-            if writer.thread is None:
-                writer.start()
+            writer.start()
         elif waiting >= self._options.batch and not writer.hurry.is_set():
             writer.hurry.set()
 

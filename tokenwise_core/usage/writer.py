@@ -70,23 +70,31 @@ class Writer:
     def start(self) -> None:
         """Start the thread unless it runs."""
         with self._lock:
-            if self.thread is not None:
+            if self.thread is not None and self.thread.is_alive():
                 return
             self.thread = Thread(target=self._run, name="tokenwise-recorder", daemon=True)
-            self.thread.start()
+            try:
+                self.thread.start()
+            except RuntimeError as error:  # at a limit of the system, or while the interpreter ends
+                self.thread = None
+                self.wake.clear()  # so that the next work tries again
+                self._warn("the writer cannot start: %s", error)
+                return
         atexit.register(self.finish, EXIT_TIMEOUT_S)
         if multiprocessing.parent_process() is not None:  # a worker process ends without atexit
             Finalize(None, self.finish, args=(EXIT_TIMEOUT_S,), exitpriority=100)
 
     def flush(self, timeout_s: float | None) -> bool:
         """Wait for what stands in the queue; False when that took longer, or when the thread asks itself."""
-        if self.thread is None and not self.queue:
-            return True
         if self.thread is current_thread():
             return False
+        if not self.queue and (self.thread is None or not self.thread.is_alive()):
+            return True
         marker = Marker()
         self.queue.append(marker)
         self.start()
+        if self.thread is None:
+            return False
         self.hurry.set()
         self.wake.set()
         return marker.wait(timeout_s)
@@ -109,24 +117,24 @@ class Writer:
 
     def refuse(self, *, full: bool) -> None:
         """Count work that is not taken."""
-        with self._lock:
-            self.counts["dropped"] += 1
+        self._count("dropped")
         if full:
             self._warn("the queue is full (%d waiting): events are dropped", len(self.queue))
 
     # --- the thread -------------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
-        while not (self._stop.is_set() and not self.queue):
-            self.wake.wait()
-            self.hurry.wait(self._options.interval_s)  # let a batch gather
-            self.wake.clear()
-            self.hurry.clear()
-            while self.queue:
-                self._take_batch()
-            self._retain()
-            if self._stop.is_set():
-                self.wake.set()
+        try:
+            while not (self._stop.is_set() and not self.queue):
+                self.wake.wait(0 if self._stop.is_set() else None)
+                self.hurry.wait(self._options.interval_s)  # let a batch gather
+                self.wake.clear()
+                self.hurry.clear()
+                while self.queue:
+                    self._take_batch()
+                self._retain()
+        finally:
+            self.wake.clear()  # whatever ended the thread: the next work starts another
 
     def _take_batch(self) -> None:
         events: list[UsageEvent] = []
@@ -152,12 +160,12 @@ class Writer:
         """Make the event; whatever goes wrong costs this one event."""
         try:
             event = work if isinstance(work, UsageEvent) else work()
-        except Exception as error:
-            self.counts["failed"] += 1
+        except Exception as error:  # fail open: nothing of ours may reach the application
+            self._count("failed")
             self._warn("an event could not be made: %s", type(error).__name__)
             return None
         if event is None:
-            self.counts["skipped"] += 1
+            self._count("skipped")
             return None
         return event if event.text is None else replace(event, text=self._redacted(event.text))
 
@@ -166,7 +174,7 @@ class Writer:
             return text
         try:
             return self._options.redact(text)
-        except Exception as error:
+        except Exception as error:  # the user's hook may do anything
             self._warn("the redact hook failed, the text is dropped: %s", type(error).__name__)
             return None
 
@@ -174,7 +182,7 @@ class Writer:
         for subscriber in self.subscribers:
             try:
                 subscriber(event)
-            except Exception as error:
+            except Exception as error:  # one subscriber's trouble is not the others'
                 self._warn("a subscriber failed: %s", type(error).__name__)
 
     def _follow(self) -> None:
@@ -187,33 +195,38 @@ class Writer:
 
     def _write(self, events: list[UsageEvent]) -> None:
         """Store *events*: again with growing pauses while the store fails, one by one when an event is at fault."""
-        if not events or self._store is None:
-            self.counts["written"] += len(events)
-            return None
-        patience = 0 if self._broken else self._options.retry_s
-        give_up, pause = time.monotonic() + patience, FIRST_BACKOFF_S
-        while True:
+        give_up, pause = time.monotonic() + (0 if self._broken else self._options.retry_s), FIRST_BACKOFF_S
+        while events:
             try:
-                return self._count(len(events), self._store.add(events))
+                new = len(events) if self._store is None else self._store.add(events)
             except StoreError as error:
                 if time.monotonic() + pause > give_up or self._stop.wait(pause):
                     self._broken = True
-                    self.counts["dropped"] += len(events)
-                    return self._warn("%d events are dropped: %s", len(events), error)
+                    self._count("dropped", len(events))
+                    self._warn("the store fails, %d events are dropped: %s", len(events), error)
+                    return
                 self._warn("the store fails, trying again: %s", error)
                 pause = min(2 * pause, LONGEST_BACKOFF_S)
-            except Exception as error:
-                if len(events) > 1:
-                    for event in events:
-                        self._write([event])
-                    return None
-                self.counts["failed"] += 1
-                return self._warn("an event could not be stored: %s", type(error).__name__)
+            except Exception as error:  # an event that no store can keep
+                self._write_one_by_one(events, error)
+                return
+            else:
+                self._broken = False
+                self._count("written", new)
+                self._count("duplicates", len(events) - new)
+                return
 
-    def _count(self, events: int, new: int) -> None:
-        self._broken = False
-        self.counts["written"] += new
-        self.counts["duplicates"] += events - new
+    def _write_one_by_one(self, events: list[UsageEvent], error: Exception) -> None:
+        if len(events) == 1:
+            self._count("failed")
+            self._warn("an event could not be stored: %s", type(error).__name__)
+            return
+        for event in events:
+            self._write([event])
+
+    def _count(self, what: str, n: int = 1) -> None:
+        with self._lock:
+            self.counts[what] += n
 
     def _retain(self) -> None:
         """Delete what is too old, once an hour."""
@@ -223,7 +236,7 @@ class Writer:
         self._retain_at = now + RETAIN_EVERY_S
         try:
             self._store.retain(retention, now=now)
-        except Exception as error:
+        except Exception as error:  # tried again in an hour
             self._warn("old events could not be deleted: %s", type(error).__name__)
 
     def _warn(self, message: str, *arguments: object) -> None:

@@ -31,7 +31,7 @@ def open_store(url: str) -> Store:
     try:
         parsed = make_url(url)
     except ArgumentError as error:
-        raise BadInput(f"{url.split('://')[0]}://… is no store URL") from error
+        raise BadInput(f"{url.split('://', maxsplit=1)[0]}://… is no store URL") from error
     if parsed.get_backend_name() == "sqlite" and parsed.database:
         return SQLiteStore(parsed.database)
     if parsed.get_backend_name() in ("postgresql", "postgres"):

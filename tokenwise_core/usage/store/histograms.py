@@ -66,10 +66,13 @@ class Histogram:
 
 def entry(metric: Metric, value: float) -> str:
     """Return one measurement as text ("" for a value that is no number ≥ 0)."""
-    if not 0 <= value < math.inf:
+    if value >= 1:
+        bucket = math.ceil(math.log(value) * _SCALE) + 1 if value < math.inf else _BUCKETS
+    elif value >= 0:
+        bucket = 0
+    else:
         return ""
-    bucket = 0 if value < 1 else 1 + math.ceil(math.log(value) * _SCALE)
-    return _encode(metric << _METRIC_BITS | min(bucket, _BUCKETS - 1), 1)
+    return _encode(metric << _METRIC_BITS | (bucket if bucket < _BUCKETS else _BUCKETS - 1), 1)
 
 
 def decode(text: str) -> dict[int, Histogram]:

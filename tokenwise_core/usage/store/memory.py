@@ -18,7 +18,7 @@ from tokenwise_core.usage.store.protocol import (
     Row,
     SavingRow,
     check_groups,
-    check_purge,
+    purge_query,
 )
 from tokenwise_core.usage.store.rows import CallRow, to_row
 
@@ -49,7 +49,9 @@ class MemoryStore:
     def totals(self, query: Query = EVERYTHING, by: Sequence[str] = (), *, top: int | None = None) -> list[Row]:
         by = check_groups(by)
         plain = [name for name in by if name != "component"]
-        cells = fold((tuple(value_of(row, name) for name in plain), row.sums, row.histograms) for row in self._rows(query))
+        cells = fold(
+            (tuple(value_of(row, name) for name in plain), row.sums, row.histograms) for row in self._rows(query)
+        )
         return call_rows(((key, cell.sums, cell.histograms) for key, cell in cells.items()), by, top)
 
     def savings(self, query: Query = EVERYTHING, by: Sequence[str] = ("lever",)) -> list[SavingRow]:
@@ -74,7 +76,7 @@ class MemoryStore:
     def purge(
         self, *, user: str | None = None, session: str | None = None, application: str | None = None
     ) -> Mapping[str, int]:
-        match = matches(Query(**check_purge(user=user, session=session, application=application)))
+        match = matches(purge_query(user, session, application))
         return self._delete(row for row in self._rows(EVERYTHING) if match(row))
 
     def retain(self, retention: Retention, *, now: float) -> Mapping[str, int]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import ModuleType
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, make_url
 
 from tokenwise_core._optional import require
+from tokenwise_core.errors import StoreError
 from tokenwise_core.usage.store.schema import EVENT
 from tokenwise_core.usage.store.sql import SQLStore
 
@@ -28,6 +30,10 @@ class PostgresStore(SQLStore):
         require("psycopg", extra="postgres")
         super().__init__(make_url(url).set(drivername="postgresql+psycopg").render_as_string(hide_password=False))
 
+    @property
+    def _psycopg(self) -> ModuleType:
+        return require("psycopg", extra="postgres")
+
     def _create_engine(self) -> Engine:
         return create_engine(
             self._url, pool_pre_ping=True, pool_size=2, connect_args={"connect_timeout": CONNECT_TIMEOUT_S}
@@ -45,15 +51,22 @@ class PostgresStore(SQLStore):
     def _insert_events(self, connection: Connection, values: list[tuple[Any, ...]]) -> None:
         names = ", ".join(column.name for column in EVENT.columns)
         cursor = connection.connection.cursor()
-        with cursor.copy(f"COPY event ({names}) FROM STDIN") as copy:
-            for row in values:
-                copy.write_row(row)
+        try:
+            with cursor.copy(f"COPY event ({names}) FROM STDIN") as copy:
+                for row in values:
+                    copy.write_row(row)
+        except self._psycopg.DataError as error:  # SQLAlchemy does not see it
+            raise ValueError(str(error)) from error
+        except self._psycopg.Error as error:
+            raise StoreError(f"{self.url}: {type(error).__name__}: {error}", url=self.url) from error
 
     def _used_bytes(self) -> int:
         """Estimate the live data: the file sizes count deleted rows too, until others take their place."""
         with self._reading() as connection:
-            sample = "SELECT pg_column_size(event.*) AS size FROM event ORDER BY ts DESC LIMIT 1000"
-            row = connection.exec_driver_sql(f"SELECT avg(size) FROM ({sample}) AS newest").scalar()
+            row = connection.exec_driver_sql(
+                "SELECT avg(size) FROM"
+                " (SELECT pg_column_size(event.*) AS size FROM event ORDER BY ts DESC LIMIT 1000) AS newest"
+            ).scalar()
             events = connection.exec_driver_sql("SELECT count(*) FROM event").scalar_one()
             rollups = connection.exec_driver_sql(
                 "SELECT coalesce(sum(pg_total_relation_size(c)), 0)"

@@ -137,9 +137,8 @@ def check_groups(by: Sequence[str], allowed: Sequence[str] = GROUPS) -> tuple[st
     return tuple(dict.fromkeys(by))
 
 
-def check_purge(**names: str | None) -> dict[str, str]:
-    """Return the names given, or raise `BadInput` when there is none: a purge of everything must be asked otherwise."""
-    given = {name: value for name, value in names.items() if value is not None}
-    if not given:
+def purge_query(user: str | None, session: str | None, application: str | None) -> Query:
+    """Return what a purge is to match, or raise `BadInput` when no name is given: that would be everything."""
+    if user is None and session is None and application is None:
         raise BadInput("purge needs a user, a session or an application")
-    return given
+    return Query(user=user, session=session, application=application)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Delete, Table, delete, func, select
+from sqlalchemy import ColumnElement, Connection, Delete, Select, Table, delete, func, select
 
 from tokenwise_core.usage.store import histograms
 from tokenwise_core.usage.store.protocol import Query
@@ -52,7 +53,7 @@ def _purge_application(connection: Connection, application: str) -> dict[str, in
 def _subtract(connection: Connection, table: Table, upsert: Upsert, query: Query, mark: str) -> int:
     """Take the calls that *query* names out of a roll-up, and return how many of its rows that changed."""
     keys = [table.c[name] for name in upsert.key]
-    columns: list[ColumnElement[object]] = [*keys, *(func.sum(table.c[name]) for name in upsert.sums)]
+    columns: list[ColumnElement[Any]] = [*keys, *(func.sum(table.c[name]) for name in upsert.sums)]
     measured = "histograms" in upsert.table.c
     if measured:
         columns.append(func.aggregate_strings(table.c.histograms, ""))
@@ -66,10 +67,9 @@ def _subtract(connection: Connection, table: Table, upsert: Upsert, query: Query
     return len(found)
 
 
-def _negative(row: Sequence[object], keys: int, *, measured: bool) -> tuple[object, ...]:
+def _negative(row: Sequence[Any], keys: int, *, measured: bool) -> tuple[Any, ...]:
     end = len(row) - measured
-    sums = (-int(value) for value in row[keys:end] if isinstance(value, int) or value is not None)  # type: ignore[call-overload]
-    return (*row[:keys], *sums, *(histograms.negate(str(text)) for text in row[end:]))
+    return (*row[:keys], *(-int(value) for value in row[keys:end]), *map(histograms.negate, row[end:]))
 
 
 def _named(table: Table, query: Query) -> list[ColumnElement[bool]]:
@@ -85,7 +85,7 @@ def _named(table: Table, query: Query) -> list[ColumnElement[bool]]:
     return conditions
 
 
-def _series_of(application: str) -> object:
+def _series_of(application: str) -> Select[Any]:
     return select(SERIES.c.id).where(SERIES.c.application == application)
 
 

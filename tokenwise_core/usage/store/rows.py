@@ -12,7 +12,7 @@ from operator import attrgetter
 from typing import Any, NamedTuple, TypeVar
 
 from tokenwise_core.scoping import Scope
-from tokenwise_core.usage.components import Breakdown, Component, CountSource
+from tokenwise_core.usage.components import Breakdown, CountSource
 from tokenwise_core.usage.events import INPUT_BUCKETS, OUTPUT_BUCKETS, Cost, Status, Usage, UsageEvent
 from tokenwise_core.usage.savings import Saving, Spend
 from tokenwise_core.usage.store.allocation import cost_by_component
@@ -188,7 +188,9 @@ def _histograms(event: UsageEvent, sums: tuple[int, ...]) -> str:
 def _saving_cells(saving: Saving) -> SavingCells:
     spends = (saving.counterfactual, saving.actual, saving.overhead)
     priced = all(spend.nano is not None for spend in spends)
-    flat = (n for s in spends for n in (s.input_tokens, s.output_tokens, s.nano if priced and s.nano is not None else 0))
+    flat = (
+        n for s in spends for n in (s.input_tokens, s.output_tokens, s.nano if priced and s.nano is not None else 0)
+    )
     measured = saving.quality is not None
     return SavingCells(
         storable(saving.lever) or "",
@@ -209,7 +211,7 @@ _USAGE = (
     "service_tier",
 )  # fmt: skip
 DETAILS = (*_PLAIN, *_SCOPE, "streamed", "price_version", *(f"usage_{name}" for name in _USAGE))
-"""The columns of a single call that no roll-up sums; `usage_…` are the provider's figures, NULL where it said nothing."""
+"""The columns of a single call that no roll-up sums; `usage_…` is what the provider said (NULL: nothing)."""
 
 _get_attributes = attrgetter(*_PLAIN, *(f"scope.{name}" for name in _SCOPE), *(f"usage.{name}" for name in _USAGE))
 _SPLIT_AT = len(_PLAIN) + len(_SCOPE)
@@ -287,10 +289,10 @@ def _cost(sums: Mapping[str, int], details: Mapping[str, Any], by_bucket: Mappin
 
 
 def _status(name: str | None) -> Status:
-    try:
-        return Status(name)
-    except ValueError:  # written by a newer release
-        return Status.OK
+    return Status(name) if name in _STATUSES else Status.OK  # a newer release may know more
+
+
+_STATUSES = frozenset(str(status) for status in Status)
 
 
 def _saving_extra(saving: Saving) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from hashlib import blake2b
 from threading import RLock
 from typing import Any
 
-from sqlalchemy import Connection, Engine, make_url, select
+from sqlalchemy import Connection, Engine, RowMapping, make_url, select
 from sqlalchemy.exc import DataError, SQLAlchemyError
 
 from tokenwise_core.errors import StoreError
@@ -29,7 +29,7 @@ from tokenwise_core.usage.store.protocol import (
     Row,
     SavingRow,
     check_groups,
-    check_purge,
+    purge_query,
 )
 from tokenwise_core.usage.store.rows import DETAILS, CallRow, cleaned, hour_of, to_event, to_row
 from tokenwise_core.usage.store.schema import (
@@ -157,7 +157,7 @@ class SQLStore(ABC):
         limit = top if "component" not in by else None
         with self._reading() as connection:
             statement = totals_statement(query, plain, kept_from=self._kept_from(connection), top=limit)
-            found = connection.execute(statement).all()
+            found: Sequence[Any] = connection.execute(statement).all()
         k, n = len(plain), len(plain) + len(COLUMNS)
         groups = ((tuple(row[:k]), [int(value or 0) for value in row[k:n]], row[n] or "") for row in found)
         return call_rows(groups, by, top)
@@ -166,7 +166,7 @@ class SQLStore(ABC):
         by = check_groups(by, SAVING_GROUPS)
         with self._reading() as connection:
             statement = savings_statement(query, by, kept_from=self._kept_from(connection))
-            found = connection.execute(statement).all()
+            found: Sequence[Any] = connection.execute(statement).all()
         k = len(by)
         return saving_rows(((tuple(row[:k]), [int(value or 0) for value in row[k:]]) for row in found), by)
 
@@ -191,7 +191,7 @@ class SQLStore(ABC):
     def purge(
         self, *, user: str | None = None, session: str | None = None, application: str | None = None
     ) -> Mapping[str, int]:
-        query = Query(**check_purge(user=user, session=session, application=application))
+        query = purge_query(user, session, application)
         with self._writing() as connection:
             changed = purging.purge(connection, query, self.mark)
         self._give_back()
@@ -307,7 +307,7 @@ def _event_values(row: CallRow) -> tuple[Any, ...]:
     )  # fmt: skip
 
 
-def _call_row(values: Mapping[str, Any]) -> CallRow:
+def _call_row(values: RowMapping) -> CallRow:
     return CallRow(
         id=values["id"],
         ts=values["ts"],

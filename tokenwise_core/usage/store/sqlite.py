@@ -58,7 +58,7 @@ class SQLiteStore(SQLStore):
 
     def _give_back(self) -> None:
         with self._errors_named(), self._opened().connect() as connection:
-            driver = cast(sqlite3.Connection, connection.connection.driver_connection)
+            driver = cast("sqlite3.Connection", connection.connection.driver_connection)
             while driver.execute("PRAGMA freelist_count").fetchone()[0]:
                 driver.executescript(f"PRAGMA incremental_vacuum({_VACUUM_PAGES})")  # execute() frees a single page
 
@@ -66,7 +66,7 @@ class SQLiteStore(SQLStore):
         return {**super().__getstate__(), "_path": self._path}
 
 
-def _prepare(connection: sqlite3.Connection, record: object) -> None:
+def _prepare(connection: sqlite3.Connection, _record: object) -> None:
     """Set up a new handle: transactions are ours to begin; vacuuming must be chosen before the first table is made."""
     connection.isolation_level = None
     for pragma in (

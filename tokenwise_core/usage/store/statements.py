@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 from sqlalchemy import ColumnElement, Select, Table, func, literal, select, tuple_, union_all
 
@@ -12,6 +13,7 @@ from tokenwise_core.usage.store.protocol import DIMENSIONS, HOUR, PERIODS, PERSO
 from tokenwise_core.usage.store.schema import EVENT, EVENT_HOUR, SAVING, SAVING_HOUR, SERIES, SESSION_HOUR
 from tokenwise_core.usage.store.totals import COLUMNS, SAVING_COLUMNS
 
+Statement: TypeAlias = "Select[*tuple[Any, ...]]"
 _IN_SESSION_HOUR = {"application", *PERSONAL, *PERIODS}
 
 
@@ -64,9 +66,7 @@ def _hour(ts: float, *, up: bool) -> int:
     return math.ceil(ts / HOUR) if up else math.floor(ts / HOUR)
 
 
-def totals_statement(
-    query: Query, by: Sequence[str], *, kept_from: int | None, top: int | None
-) -> Select[tuple[object, ...]]:
+def totals_statement(query: Query, by: Sequence[str], *, kept_from: int | None, top: int | None) -> Statement:
     """Select the values of *by*, the sums of `COLUMNS` and the joined measurements."""
     asked = {*by, *query.names()}
     rollup = EVENT_HOUR if not asked & set(PERSONAL) else SESSION_HOUR if asked <= _IN_SESSION_HOUR else None
@@ -81,7 +81,7 @@ def totals_statement(
     return select(groups).order_by((groups.c.input_tokens + groups.c.output_tokens).desc()).limit(top)
 
 
-def savings_statement(query: Query, by: Sequence[str], *, kept_from: int | None) -> Select[tuple[object, ...]]:
+def savings_statement(query: Query, by: Sequence[str], *, kept_from: int | None) -> Statement:
     """Select the values of *by* and the sums of `SAVING_COLUMNS`."""
     rollup = None if {*by, *query.names()} & set(PERSONAL) else SAVING_HOUR
     parts = [
@@ -91,7 +91,7 @@ def savings_statement(query: Query, by: Sequence[str], *, kept_from: int | None)
     return _summed(parts, by, SAVING_COLUMNS, measured=False)
 
 
-def events_statement(query: Query, *, after: tuple[float, str] | None, limit: int) -> Select[tuple[object, ...]]:
+def events_statement(query: Query, *, after: tuple[float, str] | None, limit: int) -> Statement:
     """Select one page of calls in order of their start."""
     columns = [SERIES.c[name].label(f"series_{name}") for name in DIMENSIONS]
     statement = select(EVENT, *columns).join_from(EVENT, SERIES, EVENT.c.series == SERIES.c.id)
@@ -102,7 +102,7 @@ def events_statement(query: Query, *, after: tuple[float, str] | None, limit: in
     return statement.order_by(EVENT.c.ts, EVENT.c.id).limit(limit)
 
 
-def group_column(table: Table, name: str) -> ColumnElement[object]:
+def group_column(table: Table, name: str) -> ColumnElement[Any]:
     """Return what *table* (joined to the series where it has one) is grouped by under *name*."""
     if name == "hour":
         return table.c.hour
@@ -118,13 +118,11 @@ def _named(table: Table, query: Query) -> Iterator[ColumnElement[bool]]:
         yield group_column(table, name) == value
 
 
-def _part(
-    span: Span, query: Query, by: Sequence[str], sums: Sequence[str], *, measured: bool
-) -> Select[tuple[object, ...]]:
+def _part(span: Span, query: Query, by: Sequence[str], sums: Sequence[str], *, measured: bool) -> Statement:
     """Select the sums of one span, by group."""
     table = span.table
     groups = [group_column(table, name) for name in by]
-    columns: list[ColumnElement[object]] = [group.label(f"by_{name}") for group, name in zip(groups, by, strict=True)]
+    columns: list[ColumnElement[Any]] = [group.label(f"by_{name}") for group, name in zip(groups, by, strict=True)]
     columns += [func.sum(table.c[name]).label(name) for name in sums]
     if measured:
         kept = "histograms" in table.c
@@ -138,15 +136,13 @@ def _needs_series(table: Table, query: Query, by: Sequence[str]) -> bool:
     return any(name in DIMENSIONS and name not in table.c for name in {*by, *query.names()})
 
 
-def _summed(
-    parts: list[Select[tuple[object, ...]]], by: Sequence[str], sums: Sequence[str], *, measured: bool
-) -> Select[tuple[object, ...]]:
+def _summed(parts: list[Statement], by: Sequence[str], sums: Sequence[str], *, measured: bool) -> Statement:
     """Add the parts up, by group."""
     if len(parts) == 1:
         return parts[0]
     joined = union_all(*parts).subquery()
     groups = [joined.c[f"by_{name}"] for name in by]
-    columns: list[ColumnElement[object]] = [*groups, *(func.sum(joined.c[name]).label(name) for name in sums)]
+    columns: list[ColumnElement[Any]] = [*groups, *(func.sum(joined.c[name]).label(name) for name in sums)]
     if measured:
         columns.append(func.aggregate_strings(joined.c.histograms, "").label("histograms"))
     return select(*columns).group_by(*groups)

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
+from functools import reduce
+from operator import add
+from typing import TypeVar
 
-from tokenwise_core.usage.components import INPUTS, Breakdown, Component, CountSource
+from tokenwise_core.usage.components import INPUTS, Breakdown, Component, CountSource, worst_source
 from tokenwise_core.usage.events import NANO
 from tokenwise_core.usage.savings import Spend
 from tokenwise_core.usage.store.histograms import Histogram, Metric
+
+Name = TypeVar("Name")
 
 TOKEN_COLUMNS = {component: f"tokens_{component}" for component in Component}
 CACHED_COLUMNS = {component: f"cached_{component}" for component in INPUTS}
@@ -17,10 +23,13 @@ NANO_COLUMNS = {component: f"nano_{component}" for component in Component}
 SOURCE_COLUMNS = {source: f"{source}_calls" for source in CountSource}
 SPLIT_COLUMNS = {source: f"{source}_splits" for source in CountSource if source is not CountSource.REPORTED}
 
+_PLAIN = (
+    "calls", "input_tokens", "output_tokens", "side_tokens", "cache_read", "cache_write", "cache_known_input",
+    "cost_nano", "priced_calls",
+)  # fmt: skip
 COLUMNS = (
-    "calls", *SOURCE_COLUMNS.values(), *SPLIT_COLUMNS.values(),
-    "input_tokens", "output_tokens", "side_tokens", "cache_read", "cache_write", "cache_known_input",
-    "cost_nano", "priced_calls", *TOKEN_COLUMNS.values(), *CACHED_COLUMNS.values(), *NANO_COLUMNS.values(),
+    *_PLAIN, *SOURCE_COLUMNS.values(), *SPLIT_COLUMNS.values(),
+    *TOKEN_COLUMNS.values(), *CACHED_COLUMNS.values(), *NANO_COLUMNS.values(),
 )  # fmt: skip
 """The integer columns of a call; a group of calls has their sums."""
 
@@ -79,8 +88,12 @@ class Totals:
     def breakdown(self) -> Breakdown:
         """The tokens by component, with the least certain source of any call."""
         return Breakdown(
-            tokens=self.tokens, cached=self.cached, calls=self.calls, source=_worst(self.sources), split=_worst(self.splits, CountSource.EXACT)
-        )  # fmt: skip
+            tokens=self.tokens,
+            cached=self.cached,
+            calls=self.calls,
+            source=_worst(self.sources, CountSource.REPORTED),
+            split=_worst(self.splits, CountSource.EXACT),
+        )
 
     def quantile(self, metric: Metric, q: float) -> float | None:
         """Return the *q* quantile of *metric* in its unit (µs, nano-dollars, tokens)."""
@@ -131,11 +144,8 @@ class SavingTotals:
 def to_totals(sums: Sequence[int], histograms: Mapping[int, Histogram]) -> Totals:
     """Return the totals that stand in *sums* (in the order of `COLUMNS`)."""
     column = dict(zip(COLUMNS, sums, strict=True))
-    plain = ("calls", "input_tokens", "output_tokens", "side_tokens", "cache_read", "cache_write", "cache_known_input")
     return Totals(
-        **{name: column[name] for name in plain},
-        cost_nano=column["cost_nano"],
-        priced_calls=column["priced_calls"],
+        **{name: column[name] for name in _PLAIN},
         tokens={c: column[name] for c, name in TOKEN_COLUMNS.items() if column[name]},
         cached={c: column[name] for c, name in CACHED_COLUMNS.items() if column[name]},
         nano={c: column[name] for c, name in NANO_COLUMNS.items() if column[name]},
@@ -159,5 +169,29 @@ def to_saving_totals(sums: Sequence[int]) -> SavingTotals:
     )  # fmt: skip
 
 
-def _worst(counts: Mapping[CountSource, int], best: CountSource = CountSource.REPORTED) -> CountSource:
-    return max((source for source, n in counts.items() if n), key=list(CountSource).index, default=best)
+def _worst(counts: Mapping[CountSource, int], best: CountSource) -> CountSource:
+    return worst_source((best, *(source for source, n in counts.items() if n)))
+
+
+def merged(parts: Iterable[Totals]) -> Totals:
+    """Return the sums over all *parts*."""
+    found = list(parts)
+    return Totals(
+        **{name: sum(getattr(part, name) for part in found) for name in _PLAIN},
+        tokens=_added(part.tokens for part in found),
+        cached=_added(part.cached for part in found),
+        nano=_added(part.nano for part in found),
+        sources=_added(part.sources for part in found),
+        splits=_added(part.splits for part in found),
+        histograms={
+            metric: reduce(add, (part.histograms[metric] for part in found if metric in part.histograms))
+            for metric in {metric for part in found for metric in part.histograms}
+        },
+    )
+
+
+def _added(parts: Iterable[Mapping[Name, int]]) -> dict[Name, int]:
+    total: Counter[Name] = Counter()
+    for part in parts:
+        total.update(part)
+    return dict(total)

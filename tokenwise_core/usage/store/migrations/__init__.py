@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
-from sqlalchemy import Connection, inspect
+from sqlalchemy import Connection, column, insert, inspect, select, table
 
 from tokenwise_core.errors import StoreTooNew
 
 ADDITIVE, BREAKING = "additive", "breaking"
+_VERSIONS = table("schema_version", column("version"), column("kind"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +39,7 @@ def is_current(connection: Connection, *, url: str) -> bool:
     """Return whether all our steps are applied; raise `StoreTooNew` where a newer release broke with ours."""
     if not inspect(connection).has_table("schema_version"):
         return False
-    applied = dict(connection.exec_driver_sql("SELECT version, kind FROM schema_version").tuples().all())
+    applied = {row.version: row.kind for row in connection.execute(select(_VERSIONS))}
     known = {migration.version for migration in migrations()}
     foreign = [version for version, kind in applied.items() if version not in known and kind != ADDITIVE]
     if foreign:
@@ -51,15 +52,14 @@ def migrate(connection: Connection, *, url: str) -> None:
     if is_current(connection, url=url):
         return
     connection.exec_driver_sql(
-        "CREATE TABLE IF NOT EXISTS schema_version (version BIGINT PRIMARY KEY, kind TEXT NOT NULL)"
+        "CREATE TABLE IF NOT EXISTS schema_version (version BIGINT NOT NULL PRIMARY KEY, kind TEXT NOT NULL)"
     )
-    applied = set(connection.exec_driver_sql("SELECT version FROM schema_version").scalars())
+    applied = set(connection.execute(select(_VERSIONS.c.version)).scalars())
     for migration in migrations():
         if migration.version not in applied:
             for statement in migration.statements:
                 connection.exec_driver_sql(statement)
-            values = f"({migration.version}, '{migration.kind}')"
-            connection.exec_driver_sql(f"INSERT INTO schema_version (version, kind) VALUES {values}")
+            connection.execute(insert(_VERSIONS).values(version=migration.version, kind=migration.kind))
 
 
 def _parse(version: int, text: str) -> Migration:
