@@ -110,14 +110,6 @@ class Workload:
     few_shot: tuple[tuple[str, str], ...]
     fingerprint: str
 
-    def turn(self, id: str) -> Turn:
-        """Return the turn of that id, or raise KeyError."""
-        for conversation in self.conversations:
-            for turn in conversation.turns:
-                if turn.id == id:
-                    return turn
-        raise KeyError(id)
-
 
 def normalised(text: str) -> str:
     """Return *text* casefolded with every run of white space as one blank: what wordings are looked up in."""
@@ -125,7 +117,7 @@ def normalised(text: str) -> str:
 
 
 def says(text: str, wording: str) -> bool:
-    """Tell whether *wording* stands in the normalised *text* as whole tokens: "30" is not in "130", "30.5" or "08:30"."""
+    """Tell whether *wording* stands in the normalised *text* as whole tokens: "30" is not in "130" nor in "08:30"."""
     return _pattern(wording).search(text) is not None
 
 
