@@ -18,9 +18,9 @@ from tokenwise_core.usage.call import Answered, CallDetails, Known
 from tokenwise_core.usage.components import Breakdown, Component, CountSource
 from tokenwise_core.usage.estimate import NOTHING_USED, completed
 from tokenwise_core.usage.events import Cost, Status, Usage, UsageEvent
-from tokenwise_core.usage.fingerprint import fingerprint, prefix_parts
+from tokenwise_core.usage.fingerprint import fingerprint, fixed_digest, prefix_parts
 from tokenwise_core.usage.pricing import PriceBook
-from tokenwise_core.usage.prompt_cache import PrefixLedger
+from tokenwise_core.usage.prompt_cache import PrefixLedger, PrefixPart
 from tokenwise_core.usage.reconcile import Part, fitted, parts_of, reconcile
 from tokenwise_core.usage.savings import Saving, cache_hit_saving, prompt_cache_saving
 
@@ -91,7 +91,9 @@ class Accountant:
         answered = call.answered() if call.answered else Answered()
         if self._seen(answered.response_id, call):
             return None
+        fixed = fixed_digest(details.prompt)
         event = _described(call, details, answered, keep_text=self._keep_text)
+        event = replace(event, fingerprint=fingerprint(details.prompt, fixed))
         counter = self.counter(details.model or answered.response_model, details.provider)
         if details.operation == "embedding":
             return self._embedding(event, details.prompt, answered, counter)
@@ -111,7 +113,7 @@ class Accountant:
             parts = fitted(parts, usage.input_tokens, count.source, _uncounted(details.prompt))
         breakdown = reconcile(() if refused else parts, usage, answer, count.source)
         event = replace(event, usage=usage, breakdown=breakdown, scale=_scale(usage, count))
-        return self._prefixed(self._priced(event), details.prompt, parts)
+        return self._prefixed(self._priced(event), prefix_parts(details.prompt, parts, fixed))
 
     def _seen(self, response_id: str | None, call: Call) -> bool:
         if response_id is None or call.status is Status.CACHE_HIT:
@@ -148,9 +150,9 @@ class Accountant:
         savings = event.savings or (cache_hit_saving(would, cost, lever="llm_cache"),)
         return replace(event, usage=NOTHING_USED, breakdown=Breakdown(calls=1), cost=Cost(nano=0), savings=savings)
 
-    def _prefixed(self, event: UsageEvent, prompt: Prompt, parts: Sequence[Part]) -> UsageEvent:
+    def _prefixed(self, event: UsageEvent, parts: Sequence[PrefixPart]) -> UsageEvent:
         key = (event.scope.session or event.scope.trace, event.model)
-        report = self.prefixes.observe(key, prefix_parts(prompt, parts))
+        report = self.prefixes.observe(key, parts)
         return replace(event, stable_prefix_tokens=report.stable_tokens, prefix_break=report.broken_by)
 
 
@@ -178,7 +180,6 @@ def _described(call: Call, details: CallDetails, answered: Answered, *, keep_tex
         messages=len(details.prompt.messages),
         tools_offered=len(details.prompt.tools),
         savings=call.savings,
-        fingerprint=fingerprint(details.prompt),
         text=_text(details.prompt, answered.answer) if keep_text else None,
     )
 

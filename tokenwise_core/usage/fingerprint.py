@@ -12,18 +12,19 @@ from tokenwise_core.usage.prompt_cache import PrefixPart
 from tokenwise_core.usage.reconcile import Part
 
 
-def fingerprint(prompt: Prompt) -> str:
-    """Hash the fixed parts of *prompt*: system messages before the first turn, tools and answer schema."""
+def fingerprint(prompt: Prompt, fixed: bytes) -> str:
+    """Hash the fixed parts of *prompt*: system messages before the first turn, tools and schema (*fixed*)."""
     digest = hashlib.blake2b(digest_size=8)
     for message in prompt.messages:
         if message.role not in ("system", "developer"):
             break
         digest.update(message.text.encode("utf-8", "surrogatepass"))
-    digest.update(_fixed_digest(prompt))
+    digest.update(fixed)
     return digest.hexdigest()
 
 
-def _fixed_digest(prompt: Prompt) -> bytes:
+def fixed_digest(prompt: Prompt) -> bytes:
+    """Hash the tools and the answer schema, in the order in which they are sent."""
     tools = [(tool.name, tool.description, tool.parameters) for tool in prompt.tools]
     schema = prompt.output_schema and (prompt.output_schema.name, prompt.output_schema.schema)
     text = json.dumps([tools, schema], sort_keys=False, default=str, ensure_ascii=False)
@@ -37,8 +38,8 @@ def _message_digest(message: Message) -> bytes:
     return digest.digest()
 
 
-def prefix_parts(prompt: Prompt, parts: Sequence[Part]) -> list[PrefixPart]:
-    """Group *parts* by where they stand: each message is one piece, tools and schema together are one.
+def prefix_parts(prompt: Prompt, parts: Sequence[Part], fixed: bytes) -> list[PrefixPart]:
+    """Group *parts* by where they stand: each message is one piece, tools and schema (*fixed*) together are one.
 
     A piece bears the name of its largest component other than overhead.
     """
@@ -48,7 +49,6 @@ def prefix_parts(prompt: Prompt, parts: Sequence[Part]) -> list[PrefixPart]:
         tokens[part.message] = tokens.get(part.message, 0) + part.tokens
         if part.component is not Component.OVERHEAD:
             largest[part.message] = max(largest.get(part.message, part), part, key=lambda p: p.tokens)
-    fixed = _fixed_digest(prompt)
     return [
         PrefixPart(
             digest=fixed if where is None else _message_digest(prompt.messages[where]),
