@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from importlib import import_module
-from typing import Any, TypeVar
+from typing import Any
 
 from llama_index.core import ChatPromptTemplate, VectorStoreIndex
 from llama_index.core.agent.workflow import AgentOutput, FunctionAgent
@@ -36,31 +36,32 @@ from tokenwise_llamaindex.testing import ReplayLLM
 PAGES = 5  # handbook pages given with a question, as in LangChain's half
 HISTORY_TOKENS = 100_000  # more than any conversation has: cutting it is a later lever's work
 
-_T = TypeVar("_T")
-Ask = Callable[[str], Awaitable[str]]
+Ask = Callable[[str], str]
 
 
 def run(context: DemoContext) -> list[DemoAnswer]:
     """Put the conversations to the agent or, in RAG style, to the chat engine; single questions to the query engine."""
-    return _finished(_run(context))
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return _run(context)
+    with ThreadPoolExecutor(1) as pool:  # a notebook's loop runs here, and the agent needs one of its own
+        return pool.submit(copy_context().run, _run, context).result()
 
 
-async def _run(context: DemoContext) -> list[DemoAnswer]:
-    conversations = context.workload.conversations
-    model = _model(context)
-    with TokenBreakdownHandler(runtime=context.runtime) as handler:
+def _run(context: DemoContext) -> list[DemoAnswer]:
+    workload, model = context.workload, _model(context)
+    talks = [c for c in workload.conversations if c.style != "rag"]
+    chats = [c for c in workload.conversations if c.style == "rag"]
+    with TokenBreakdownHandler(runtime=context.runtime) as handler, asyncio.Runner() as runner:
         with scope(application="demo", task="indexing"):
-            retriever = index_of(context.workload.documents, context.embedder).as_retriever(similarity_top_k=PAGES)
-        talks = [c for c in conversations if c.style != "rag"]
-        chats = [c for c in conversations if c.style == "rag"]
+            retriever = index_of(workload.documents, context.embedder).as_retriever(similarity_top_k=PAGES)
         answers = [
-            *await _play("agent", talks, lambda c: agent_for(c, model, retriever, context), context),
-            *await _play("chat engine", chats, lambda _: chat_for(model, retriever, context.workload), context),
-            *await _play(
-                "query engine", chats, lambda _: query_for(model, retriever, context.workload), context, only=_is_single
-            ),
+            *_play("agent", talks, lambda c: agent_for(c, model, retriever, context, runner), context),
+            *_play("chat engine", chats, lambda _: chat_for(model, retriever, workload), context),
+            *_play("query engine", chats, lambda _: query_for(model, retriever, workload), context, only=_is_single),
         ]
-        await handler.aflush()
+        handler.flush()
     return answers
 
 
@@ -69,46 +70,30 @@ def _is_single(turn: Turn) -> bool:
     return turn.kind == "document"
 
 
-async def _play(
+def _play(
     path: str,
     conversations: Sequence[Conversation],
     opened: Callable[[Conversation], Ask],
     context: DemoContext,
     only: Callable[[Turn], bool] | None = None,
-) -> list[DemoAnswer]:
-    """Return the answers of one path, each turn booked under the names of its conversation."""
-    turns = [
-        (conversation, turn)
-        for conversation in conversations
-        for turn in conversation.turns
-        if only is None or only(turn)
-    ]
-    asks = {conversation.id: opened(conversation) for conversation in conversations}
-    answers = []
-    for done, (conversation, turn) in enumerate(turns, start=1):
-        with scope(
-            application="demo",
-            agent=conversation.agent,
-            task=conversation.task,
-            session=f"{conversation.id} {path}",
-            user=conversation.user,
-        ):
-            text = await asks[conversation.id](turn.user)
-        context.progress(f"llamaindex {path}", done, len(turns))
-        answers.append(
-            DemoAnswer(conversation=conversation.id, turn=turn.id, text=text, framework="llamaindex", path=path)
-        )
-    return answers
-
-
-def _finished(work: Coroutine[Any, Any, _T]) -> _T:
-    """Run *work* to its end, in a thread of its own where this one has a running loop (a notebook)."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return asyncio.run(work)
-    with ThreadPoolExecutor(1) as pool:
-        return pool.submit(copy_context().run, asyncio.run, work).result()
+) -> Iterator[DemoAnswer]:
+    """Yield the answers of one path, each turn booked under the names of its conversation."""
+    chosen = {c.id: [turn for turn in c.turns if only is None or only(turn)] for c in conversations}
+    done, total = 0, sum(map(len, chosen.values()))
+    for conversation in conversations:
+        ask = opened(conversation)
+        for turn in chosen[conversation.id]:
+            with scope(
+                application="demo",
+                agent=conversation.agent,
+                task=conversation.task,
+                session=f"{conversation.id} {path}",
+                user=conversation.user,
+            ):
+                text = ask(turn.user)
+            done += 1
+            context.progress(f"llamaindex {path}", done, total)
+            yield DemoAnswer(conversation=conversation.id, turn=turn.id, text=text, framework="llamaindex", path=path)
 
 
 # The model ------------------------------------------------------------------------------------------------------------
@@ -177,8 +162,14 @@ class HandbookAgent(FunctionAgent):
         return await super().take_step(ctx, [*llm_input[:asked], shown, *llm_input[asked:]], tools, memory)
 
 
-def agent_for(conversation: Conversation, model: LLM, retriever: BaseRetriever, context: DemoContext) -> Ask:
-    """Return a way to ask an agent that remembers this conversation."""
+def agent_for(
+    conversation: Conversation,
+    model: LLM,
+    retriever: BaseRetriever,
+    context: DemoContext,
+    runner: asyncio.Runner,
+) -> Ask:
+    """Return a way to ask an agent that remembers this conversation; it runs on *runner*'s loop."""
     agent = HandbookAgent(
         name=conversation.agent,
         description="The support desk",
@@ -190,8 +181,11 @@ def agent_for(conversation: Conversation, model: LLM, retriever: BaseRetriever, 
     )
     memory = ChatMemoryBuffer.from_defaults(token_limit=HISTORY_TOKENS)
 
-    async def ask(question: str) -> str:
+    async def answered(question: str) -> str:
         return str(await agent.run(question, memory=memory))
+
+    def ask(question: str) -> str:
+        return runner.run(answered(question), context=copy_context())  # with the scope of the turn
 
     return ask
 
@@ -233,7 +227,7 @@ def chat_for(model: LLM, retriever: BaseRetriever, workload: Workload) -> Ask:
         system_prompt=workload.system_prompt,
     )
 
-    async def ask(question: str) -> str:
+    def ask(question: str) -> str:
         answer = engine.stream_chat(question)
         text = "".join(answer.response_gen)
         if answer.write_response_to_history_thread is not None:
@@ -257,8 +251,8 @@ def query_for(model: LLM, retriever: BaseRetriever, workload: Workload) -> Ask:
     ])  # fmt: skip
     engine = RetrieverQueryEngine.from_args(retriever, llm=model, text_qa_template=template)
 
-    async def ask(question: str) -> str:
-        return str(await engine.aquery(question))
+    def ask(question: str) -> str:
+        return str(engine.query(question))
 
     return ask
 
