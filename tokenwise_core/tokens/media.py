@@ -28,6 +28,8 @@ def image_tokens(image: Media, family: Family) -> int:
     """Return the tokens of an image by its provider's published formula."""
     if family.image == "tiles":
         return _tiles(image, base=85, tile=170)
+    if family.image == "dear tiles":
+        return _tiles(image, base=2833, tile=5667)
     if image.width is None or image.height is None:
         return UNKNOWN_IMAGE
     if family.image == "patches":

@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Literal
 
 Template = Literal["cl100k", "o200k", "reasoning", "estimated"]
-Image = Literal["tiles", "patches", "anthropic", "gemini", "unknown"]
+Image = Literal["tiles", "dear tiles", "patches", "anthropic", "gemini", "unknown"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +70,7 @@ _FAMILIES: tuple[tuple[str, Family], ...] = (
         Family(name="openai-reasoning", template="reasoning", image="patches"),
     ),
     (r"^gpt-4\.1-(mini|nano)", Family(name="openai-o200k-small", template="o200k", image="patches")),
+    (r"^gpt-4o-mini", Family(name="openai-o200k-mini", template="o200k", image="dear tiles")),
     (r"^(gpt-4o|gpt-4\.[1-9]|chatgpt-|gpt-[5-9])", Family(name="openai-o200k", template="o200k", image="tiles")),
     (
         r"^(gpt-4|gpt-3\.5|gpt-35)",

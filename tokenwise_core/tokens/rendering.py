@@ -156,14 +156,16 @@ class OpenAIRendering:
         return around if first.description and first.parameters.get("properties") else around + rules.unnamed_first
 
     def _choice(self, options: Mapping[str, Any]) -> int:
-        """Tokens that a forced or forbidden call adds (cl100k models only)."""
-        choice = options.get("function_call", options.get("tool_choice"))
-        if not self._legacy or choice in (None, "auto", "required"):
+        """Tokens that a named or forbidden call adds (cl100k models only)."""
+        if not self._legacy:
             return 0
+        choice, named = options.get("tool_choice"), 7
+        if choice is None:
+            choice, named = options.get("function_call"), 4
         if isinstance(choice, Mapping):
             function = choice.get("function", choice)
-            return self._count(str(function.get("name", ""))) + 4
-        return 1
+            return named + self._count(str(function.get("name", ""))) if isinstance(function, Mapping) else 0
+        return 1 if choice == "none" else 0
 
     def _tool_counts(self, tools: tuple[ToolDefinition, ...]) -> tuple[int, ...]:
         key = tuple(map(id, tools))

@@ -1,7 +1,7 @@
 """Prompt sizes that others published after asking OpenAI's API, as (request, tokens).
 
-CL100K: the validated cases of hmarr/openai-chat-tokens (MIT; gpt-3.5-turbo). COOKBOOK: openai-cookbook's guide to
-counting tokens (MIT).
+CL100K: the validated cases of hmarr/openai-chat-tokens (MIT; gpt-3.5-turbo). TOOLS: those of
+pamelafox/openai-messages-token-helper (MIT; gpt-35-turbo, gpt-4). COOKBOOK: openai-cookbook's guide (MIT).
 """
 
 from __future__ import annotations
@@ -199,5 +199,121 @@ COOKBOOK: list[tuple[str, dict[str, Any], int]] = [
     *(
         ("gpt-4", {"messages": [message]}, tokens)
         for message, tokens in zip(JARGON, (25, 20, 19, 28, 26, 26), strict=True)
+    ),
+]
+
+BOT = _says("system", "You are a bot.")
+QUERY = {
+    "type": "string",
+    "description": "Query string to retrieve documents from azure search eg: 'Health care plan'",
+}
+STRING_2A = {"type": "string", "enum": ["Happy", "Sad"]}
+STRING_2B = {"type": "string", "description": "Description in a second object is lost"}
+SIGNS = (
+    "If user is showing signs of frustration or anger in the query. "
+    "Also if the user says they want to talk to a real person and not a chat bot."
+)
+
+
+def _bot(tokens: int, function: dict[str, Any], choice: Any, *required: str) -> tuple[dict[str, Any], int]:
+    if required:
+        function["parameters"]["required"] = list(required)
+    tool = {"type": "function", "function": function}
+    return {"messages": [BOT], "tools": [tool], "tool_choice": choice}, tokens
+
+
+def _search(**properties: Any) -> dict[str, Any]:
+    return _function("search_sources", "Retrieve sources from the Azure AI Search index", **properties)
+
+
+def _demonstration(**properties: Any) -> dict[str, Any]:
+    return _function("data_demonstration", "This is the main function description", **properties)
+
+
+def _property(**properties: Any) -> dict[str, Any]:
+    return {**_object(**properties), "description": "The object data type as a property"}
+
+
+def _named(name: str) -> dict[str, Any]:
+    return {"type": "function", "function": {"name": name}}
+
+
+TOOLS: list[tuple[dict[str, Any], int]] = [
+    _bot(66, _search(search_query=QUERY), "auto", "search_query"),
+    _bot(67, _search(search_query=QUERY), "none", "search_query"),
+    _bot(75, _search(search_query=QUERY), _named("search_sources"), "search_query"),
+    _bot(54, _demonstration(integer_enum={"type": "integer", "enum": [-1, 1]}), "none"),
+    _bot(64, _demonstration(integer_enum={"type": "integer", "enum": [-1, 1]}), _named("data_demonstration")),
+    _bot(42, _search(), "auto"),
+    _bot(51, _search(), _named("search_sources")),
+    _bot(49, _search(search_query=STRING), "auto"),
+    _bot(49, _search(search_query=STRING), "auto", "search_query"),
+    _bot(
+        86,
+        _function(
+            "summarize_order",
+            "Summarize the customer order request",
+            product_name={"type": "string", "description": "Product name ordered by customer"},
+            quantity={"type": "integer", "description": "Quantity ordered by customer"},
+            unit={
+                "type": "string",
+                "enum": ["meals", "days"],
+                "description": "unit of measurement of the customer order",
+            },
+        ),
+        "none",
+        *("product_name", "quantity", "unit"),
+    ),
+    _bot(65, _demonstration(object_1=_property(string1=STRING)), "none", "object_1"),
+    _bot(73, _demonstration(object_1=_property(string_2a=STRING_2A)), "none", "object_1"),
+    _bot(89, _demonstration(object_1=_property(string_2a=STRING_2A, string_2b=STRING_2B)), "none", "object_1"),
+    _bot(
+        103,
+        _demonstration(
+            object_1=_property(string_2a=STRING_2A, string_2b=STRING_2B),
+            string_1={"type": "string", "description": "Not required gets a question mark"},
+        ),
+        "none",
+        "object_1",
+    ),
+    _bot(
+        89,
+        _function(
+            "human_escalation",
+            "Check if user wants to escalate to a human",
+            requires_escalation={"type": "boolean", "description": SIGNS},
+        ),
+        "none",
+        "requires_escalation",
+    ),
+    _bot(
+        59,
+        _function(
+            "get_coordinates",
+            "Get the latitude and longitude of multiple mailing addresses",
+            addresses={"type": "array", "description": "The mailing addresses to be located", "items": STRING},
+        ),
+        "none",
+        "addresses",
+    ),
+    _bot(
+        55,
+        _function(
+            "get_null",
+            "Get the null value",
+            null_value={"type": "null", "description": "The null value to be returned"},
+        ),
+        "none",
+        "null_value",
+    ),
+    _bot(
+        59,
+        _function(
+            "get_no_type",
+            "Get the no type value",
+            no_type_value={"description": "The no type value to be returned"},
+        ),
+        "none",
+        "no_type_value",
     ),
 ]

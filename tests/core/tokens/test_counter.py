@@ -28,7 +28,7 @@ TOOL = ToolDefinition(name="lookup", description="Look it up.", parameters={"pro
         ("openai:gpt-5-mini", "openai-reasoning"),
         ("gpt-5.6-sol", "openai-reasoning"),
         ("o3-mini", "openai-reasoning"),
-        ("ft:gpt-4o-mini-2024-07-18:acme::abc", "openai-o200k"),
+        ("ft:gpt-4o-mini-2024-07-18:acme::abc", "openai-o200k-mini"),
         ("gpt-5-chat-latest", "openai-o200k"),
         ("gpt-4-turbo", "openai-cl100k"),
         ("gpt-35-turbo", "openai-cl100k"),

@@ -186,6 +186,8 @@ def test_plain_messages_are_exact_and_the_rest_is_not() -> None:
         ("gpt-4o", 1024, 1024, None, 765),  # OpenAI's vision guide
         ("gpt-4o", 2048, 4096, "high", 1105),  # OpenAI's vision guide
         ("gpt-4o", 4096, 8192, "low", 85),  # OpenAI's vision guide
+        ("gpt-4o-mini", 1, 1, None, 8500),  # pamelafox/openai-messages-token-helper, validated
+        ("gpt-4o-mini", 1, 1, "low", 2833),  # pamelafox/openai-messages-token-helper, validated
         ("gpt-4.1-mini", 1024, 1024, None, 1024),  # OpenAI's vision guide: 32-pixel patches
         ("gpt-4.1-mini", 1800, 2400, None, 1452),  # OpenAI's vision guide
         ("claude-sonnet-4-5", 1000, 1000, None, 1334),  # Anthropic's vision guide
