@@ -18,6 +18,7 @@ EMBEDDING = "embedding"
 """The operation of calls that are counted apart from the models' answers."""
 MINUTE = 60
 DEFAULT_GROUPS = ("model", "agent")
+_BASE = ("model", "operation", "status")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,7 +121,7 @@ class _Answers:
     """A store's answers about model calls alone: among them, embeddings would drown the components."""
 
     def __init__(self, store: Store, query: Query) -> None:
-        rows = store.totals(query, ("model", "operation"))
+        rows = store.totals(query, _BASE)  # one query: these names have few values
         self._store = store
         self.calls = [row for row in rows if row.key["operation"] != EMBEDDING]
         self.embeddings = [row for row in rows if row.key["operation"] == EMBEDDING]
@@ -130,7 +131,7 @@ class _Answers:
     def rows(self, by: str, top: int | None = None) -> list[Row]:
         """Return one row a group: periods in order, otherwise the most tokens first."""
         rows: Iterable[Row] = self.calls
-        if by not in ("model", "operation"):
+        if by not in _BASE:
             rows = (row for query in self._queries for row in self._store.totals(query, (by,), top=top))
         parts_of: dict[str | int | None, list[Totals]] = {}
         for row in rows:
