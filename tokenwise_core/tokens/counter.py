@@ -12,6 +12,7 @@ from tokenwise_core.protocols import CountText
 from tokenwise_core.tokens.calibration import Calibration
 from tokenwise_core.tokens.counts import AnswerCount, Count, PromptCount
 from tokenwise_core.tokens.estimating import FamilyRendering
+from tokenwise_core.tokens.media import image_rule
 from tokenwise_core.tokens.memo import Memo, text_key
 from tokenwise_core.tokens.models import UNKNOWN, Family, base_name, family_of
 from tokenwise_core.tokens.rendering import OpenAIRendering
@@ -112,9 +113,10 @@ class TokenCounter:
 
     def _build(self) -> tuple[OpenAIRendering | FamilyRendering, int]:
         generation = self._tokenizer.generation if self._tokenizer is not None else 0
+        image = image_rule(self.model)
         if self.family.template == "estimated":
-            return FamilyRendering(self._count, self.family), generation
-        return OpenAIRendering(self._count, self.family), generation
+            return FamilyRendering(self._count, self.family, image), generation
+        return OpenAIRendering(self._count, self.family, image), generation
 
     def __getstate__(self) -> Mapping[str, Any]:
         return {

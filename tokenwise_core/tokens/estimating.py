@@ -10,7 +10,7 @@ from typing import Any
 from tokenwise_core.messages import Message, OutputSchema, Prompt, ToolDefinition
 from tokenwise_core.protocols import CountText
 from tokenwise_core.tokens.counts import Basis, MessageCount, PromptCount
-from tokenwise_core.tokens.media import media_tokens
+from tokenwise_core.tokens.media import ImageRule, media_tokens
 from tokenwise_core.tokens.memo import Memo, schema_key
 from tokenwise_core.tokens.models import Family
 from tokenwise_core.usage.components import CountSource, worst_source
@@ -19,9 +19,10 @@ from tokenwise_core.usage.components import CountSource, worst_source
 class FamilyRendering:
     """Counts prompts of one family; *count* is the stand-in tokeniser's memoised count."""
 
-    def __init__(self, count: CountText, family: Family) -> None:
+    def __init__(self, count: CountText, family: Family, image: ImageRule) -> None:
         self._count = count
         self._family = family
+        self._image = image
         self._tools: Memo[tuple[tuple[ToolDefinition, ...], tuple[int, ...]]] = Memo(64)
         self._by_text: Memo[int] = Memo(2_000)
 
@@ -46,7 +47,7 @@ class FamilyRendering:
             tool_calls=round(family.text * calls + family.per_call * len(message.tool_calls)),
             name=count(message.name) if message.name and message.role != "tool" else 0,
             reasoning=round(family.text * count(message.reasoning)),
-            media=media_tokens(message.media, family) if message.media else 0,
+            media=media_tokens(message.media, self._image) if message.media else 0,
             overhead=round(self._overhead(message)),
         )
 

@@ -8,7 +8,6 @@ from functools import lru_cache
 from typing import Literal
 
 Template = Literal["cl100k", "o200k", "reasoning", "estimated"]
-Image = Literal["tiles", "dear tiles", "patches", "anthropic", "gemini", "unknown"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +24,6 @@ class Family:
     name: str
     template: Template = "estimated"
     encoding: str = "o200k_base"
-    image: Image = "unknown"
     routed: bool = False
     text: float = 1.0
     per_message: float = 4.0
@@ -47,7 +45,7 @@ UNKNOWN = Family(name="unknown")
 # English prompts (o200k: 9 to 18 % short), because a smaller vocabulary cuts rare words and capitals as Claude's does.
 # All of this was found on one half of the recordings (by cassette) and checked on the other.
 _CLAUDE = Family(
-    name="claude", encoding="cl100k_40k", image="anthropic", per_message=3, per_system=0, constant=4,
+    name="claude", encoding="cl100k_40k", per_message=3, per_system=0, constant=4,
     tools_constant=316, per_tool=10, per_call=27, per_result=17, schema_constant=139, thinking=28,
 )  # fmt: skip
 _CLAUDE_45 = replace(
@@ -57,7 +55,7 @@ _CLAUDE_46 = replace(_CLAUDE_45, name="claude-4.6", thinking=28)
 _CLAUDE_47 = replace(_CLAUDE_45, name="claude-4.7", text=1.4, tools=1.4, schema=1.4, tools_constant=350, thinking=0)
 # Google shows an answer schema to the decoder only: it is not in the prompt count.
 _GEMINI = Family(
-    name="gemini", image="gemini", per_message=1, per_system=1, constant=0, schema=0, schema_constant=0,
+    name="gemini", per_message=1, per_system=1, constant=0, schema=0, schema_constant=0,
     tools=0.75, tools_constant=0, per_tool=0, per_call=4, per_result=4,
 )  # fmt: skip
 _GEMINI_2 = replace(_GEMINI, name="gemini-2.0", per_message=0, per_system=0)
@@ -67,14 +65,12 @@ _FAMILIES: tuple[tuple[str, Family], ...] = (
     (r"gpt-oss", Family(name="gpt-oss", encoding="o200k_harmony", constant=64)),
     (
         r"^(o\d|gpt-([5-9]|[12]\d)(?!.*chat)|computer-use|codex)",
-        Family(name="openai-reasoning", template="reasoning", image="patches"),
+        Family(name="openai-reasoning", template="reasoning"),
     ),
-    (r"^gpt-4\.1-(mini|nano)", Family(name="openai-o200k-small", template="o200k", image="patches")),
-    (r"^gpt-4o-mini", Family(name="openai-o200k-mini", template="o200k", image="dear tiles")),
-    (r"^(gpt-4o|gpt-4\.[1-9]|chatgpt-|gpt-[5-9])", Family(name="openai-o200k", template="o200k", image="tiles")),
+    (r"^(gpt-4o|gpt-4\.[1-9]|chatgpt-|gpt-[5-9])", Family(name="openai-o200k", template="o200k")),
     (
         r"^(gpt-4|gpt-3\.5|gpt-35)",
-        Family(name="openai-cl100k", template="cl100k", encoding="cl100k_base", image="tiles"),
+        Family(name="openai-cl100k", template="cl100k", encoding="cl100k_base"),
     ),
     (r"claude.*(opus|sonnet|haiku)-4-[7-9]|claude-(opus|sonnet|haiku|fable|mythos)-[5-9]|claude-[5-9]", _CLAUDE_47),
     (r"claude.*(opus|sonnet|haiku)-4-6|claude-4-6", _CLAUDE_46),
@@ -98,6 +94,7 @@ _FAMILIES: tuple[tuple[str, Family], ...] = (
     (r"grok", Family(name="grok")),
     (r"command", Family(name="command", text=1.05)),
     (r"kimi|moonshot", Family(name="kimi")),
+    (r"^replay-", Family(name="replayed", template="o200k")),  # `tokenwise_core.testing.Replay` counts as gpt-4o does
 )
 _PATTERNS = tuple((re.compile(pattern), family) for pattern, family in _FAMILIES)
 

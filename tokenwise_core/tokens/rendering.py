@@ -14,7 +14,7 @@ from typing import Any
 from tokenwise_core.messages import Message, OutputSchema, Prompt, ToolCall, ToolDefinition
 from tokenwise_core.protocols import CountText
 from tokenwise_core.tokens.counts import Basis, MessageCount, PromptCount
-from tokenwise_core.tokens.media import media_tokens
+from tokenwise_core.tokens.media import ImageRule, media_tokens
 from tokenwise_core.tokens.memo import Memo, schema_key
 from tokenwise_core.tokens.models import Family
 from tokenwise_core.tokens.typescript import compact_function, function_text
@@ -68,9 +68,10 @@ RULES: Mapping[tuple[str, str], Rules] = {
 class OpenAIRendering:
     """Counts prompts of one OpenAI family; *count* is the tokeniser's memoised count."""
 
-    def __init__(self, count: CountText, family: Family) -> None:
+    def __init__(self, count: CountText, family: Family, image: ImageRule) -> None:
         self._count = count
         self._family = family
+        self._image = image
         self._tools: Memo[tuple[tuple[ToolDefinition, ...], tuple[int, ...]]] = Memo(64)
         self._by_text: Memo[int] = Memo(2_000)
 
@@ -118,7 +119,7 @@ class OpenAIRendering:
             tool_calls=calls,
             name=name,
             reasoning=count(message.reasoning) if message.reasoning else 0,
-            media=media_tokens(message.media, self._family) if message.media else 0,
+            media=media_tokens(message.media, self._image) if message.media else 0,
             overhead=overhead,
         )
 

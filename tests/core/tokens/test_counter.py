@@ -24,11 +24,11 @@ TOOL = ToolDefinition(name="lookup", description="Look it up.", parameters={"pro
     [
         ("gpt-4o-2024-08-06", "openai-o200k"),
         ("gpt-4.1", "openai-o200k"),
-        ("openai/gpt-4.1-mini", "openai-o200k-small"),
+        ("openai/gpt-4.1-mini", "openai-o200k"),
         ("openai:gpt-5-mini", "openai-reasoning"),
         ("gpt-5.6-sol", "openai-reasoning"),
         ("o3-mini", "openai-reasoning"),
-        ("ft:gpt-4o-mini-2024-07-18:acme::abc", "openai-o200k-mini"),
+        ("ft:gpt-4o-mini-2024-07-18:acme::abc", "openai-o200k"),
         ("gpt-5-chat-latest", "openai-o200k"),
         ("gpt-4-turbo", "openai-cl100k"),
         ("gpt-35-turbo", "openai-cl100k"),

@@ -188,8 +188,10 @@ def test_plain_messages_are_exact_and_the_rest_is_not() -> None:
         ("gpt-4o", 4096, 8192, "low", 85),  # OpenAI's vision guide
         ("gpt-4o-mini", 1, 1, None, 8500),  # pamelafox/openai-messages-token-helper, validated
         ("gpt-4o-mini", 1, 1, "low", 2833),  # pamelafox/openai-messages-token-helper, validated
-        ("gpt-4.1-mini", 1024, 1024, None, 1024),  # OpenAI's vision guide: 32-pixel patches
-        ("gpt-4.1-mini", 1800, 2400, None, 1452),  # OpenAI's vision guide
+        ("gpt-4.1-mini", 1024, 1024, None, 1659),  # OpenAI's vision guide: 1024 patches of 32 pixels · 1.62
+        ("gpt-4.1-mini", 1800, 2400, None, 2353),  # OpenAI's vision guide: shrunk to 1452 patches · 1.62
+        ("gpt-5", 1024, 1024, None, 630),  # OpenAI's vision guide: 70 + 4 · 140
+        ("o3", 1024, 1024, None, 675),  # OpenAI's vision guide: 75 + 4 · 150
         ("claude-sonnet-4-5", 1000, 1000, None, 1334),  # Anthropic's vision guide
         ("gemini-2.0-flash", 300, 300, None, 258),  # Google's token guide
     ],
