@@ -174,8 +174,8 @@ class Replay:
         return usage_on_the_wire(spent, self.provider_format)
 
     def _reasoning_tokens(self, turn_id: str | None) -> int:
-        """Return the strong model's reasoning over a turn: 64 to 512 tokens in steps of 64, always the same."""
-        return 64 * (1 + _number(turn_id, "reasoning") % 8) if self.tier == "strong" and turn_id else 0
+        """Return the strong model's reasoning over a turn: 0 to 192 tokens in steps of 64, always the same."""
+        return 64 * (_number(turn_id, "reasoning") % 4) if self.tier == "strong" and turn_id else 0
 
 
 def _said(answer: Answer | str, *, why: str) -> ReplayAnswer:
