@@ -111,10 +111,9 @@ def _merged(text: str) -> dict[int, int]:
     entries = np.frombuffer(a2b_base64(text), dtype=_DTYPE)
     if not len(entries):
         return {}
-    codes, where = np.unique(entries["bucket"], return_inverse=True)
-    sums = np.zeros(len(codes), dtype=np.int64)
-    np.add.at(sums, where, entries["n"])
-    return {code: n for code, n in zip(codes.tolist(), sums.tolist(), strict=True) if n}
+    sums = np.bincount(entries["bucket"], weights=entries["n"])  # whole numbers, exact in floats up to 2**53
+    codes = np.flatnonzero(sums)
+    return dict(zip(codes.tolist(), sums[codes].astype(np.int64).tolist(), strict=True))
 
 
 @lru_cache(maxsize=16_384)

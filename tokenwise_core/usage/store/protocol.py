@@ -16,7 +16,7 @@ DAY = 24 * HOUR
 DIMENSIONS = ("application", "agent", "task", "provider", "model", "variant", "node", "status", "operation")
 """What the hourly roll-ups keep apart; none of them names a person or a conversation."""
 PERSONAL = ("session", "user")
-"""What a purge can ask for; the roll-ups by session keep these (and the application) apart."""
+"""What a purge can ask for; the roll-ups by session keep these, the application and the operation apart."""
 PERIODS = ("hour", "day")
 GROUPS = (*DIMENSIONS, *PERSONAL, *PERIODS, "component")
 SAVING_GROUPS = (*DIMENSIONS, *PERSONAL, *PERIODS, "lever")

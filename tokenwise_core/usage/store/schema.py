@@ -46,7 +46,11 @@ EVENT = _table(
 )  # fmt: skip
 EVENT_HOUR = _table("event_hour", ("hour", "series"), _numbers("hour", "series", *COLUMNS), _texts("histograms"))
 SESSION_HOUR = _table(
-    "session_hour", ("hour", "who"), _numbers("hour", "who"), _texts("application", *_WHO), _numbers(*COLUMNS)
+    "session_hour",
+    ("hour", "who"),
+    _numbers("hour", "who"),
+    _texts("application", "operation", *_WHO),
+    _numbers(*COLUMNS),
 )
 SAVING = _table(
     "saving", ("event_id", "position"), _texts("event_id"), _numbers("position"), [Column("ts", Double)],

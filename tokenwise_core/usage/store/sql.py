@@ -48,6 +48,7 @@ from tokenwise_core.usage.store.statements import events_statement, savings_stat
 from tokenwise_core.usage.store.totals import COLUMNS
 
 _PAGE = 2_000
+_APPLICATION, _OPERATION = DIMENSIONS.index("application"), DIMENSIONS.index("operation")
 _TRACKED_CELLS = 10_000
 _KEPT_FROM = "tokenwise.raw_kept_from_hour"
 
@@ -79,11 +80,12 @@ class SQLStore(ABC):
         if not rows:
             return 0
         try:
-            return self._add(rows)
+            return self.add_rows(rows)
         except (UnicodeEncodeError, DataError, ValueError):
-            return self._add([cleaned(row) for row in rows])
+            return self.add_rows([cleaned(row) for row in rows])
 
-    def _add(self, rows: list[CallRow]) -> int:
+    def add_rows(self, rows: list[CallRow]) -> int:
+        """Add calls that are flattened already, no id twice; otherwise as `add`."""
         with self._writing() as connection:
             known = self._known(connection, [row.id for row in rows])
             new = [row for row in rows if row.id not in known] if known else rows
@@ -96,11 +98,11 @@ class SQLStore(ABC):
         names = {row.series: row.names for row in rows}
         ignore = f"{insert_sql(SERIES, self.mark)} ON CONFLICT (id) DO NOTHING"
         connection.exec_driver_sql(ignore, sorted((series, *values) for series, values in names.items()))
-        self._insert_events(connection, [_event_values(row) for row in rows])
+        self._insert_events(connection, [event_values(row) for row in rows])
         cells = fold(((row.hour, row.series), row.sums, row.histograms) for row in rows)
         self._upsert(connection, ADD_TO_EVENT_HOUR, ((*key, *c.sums, c.histograms) for key, c in cells.items()))
         self._compact(connection, cells)
-        people = fold(((row.hour, row.names[0], row.session, row.user), row.sums, "") for row in rows)
+        people = fold(((row.hour, *_in_session(row)), row.sums, "") for row in rows)
         self._upsert(
             connection, ADD_TO_SESSION_HOUR, ((hour, _who(*who), *who, *c.sums) for (hour, *who), c in people.items())
         )
@@ -301,7 +303,8 @@ class SQLStore(ABC):
         """Return freed space to the system, as far as that is cheap."""
 
 
-def _event_values(row: CallRow) -> tuple[Any, ...]:
+def event_values(row: CallRow) -> tuple[Any, ...]:
+    """Return *row* in the order of the columns of `event`."""
     return (
         row.id, row.ts, row.hour, row.series, row.session, row.user, *row.sums, *row.details, row.histograms, row.extra,
     )  # fmt: skip
@@ -321,6 +324,10 @@ def _call_row(values: RowMapping) -> CallRow:
         extra=values["extra"],
         savings=(),
     )
+
+
+def _in_session(row: CallRow) -> tuple[str | None, ...]:
+    return (row.names[_APPLICATION], row.names[_OPERATION], row.session, row.user)
 
 
 def _who(*names: str | None) -> int:

@@ -14,7 +14,7 @@ from tokenwise_core.usage.store.schema import EVENT, EVENT_HOUR, SAVING, SAVING_
 from tokenwise_core.usage.store.totals import COLUMNS, SAVING_COLUMNS
 
 Statement: TypeAlias = "Select[*tuple[Any, ...]]"
-_IN_SESSION_HOUR = {"application", *PERSONAL, *PERIODS}
+_IN_SESSION_HOUR = {"application", "operation", *PERSONAL, *PERIODS}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

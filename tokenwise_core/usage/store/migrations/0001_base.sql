@@ -246,11 +246,12 @@ CREATE TABLE series (
   PRIMARY KEY (id)
 );
 
--- sums by hour, application, session and user; who is a hash of the three
+-- sums by hour, application, operation, session and user; who is a hash of the four
 CREATE TABLE session_hour (
   hour BIGINT NOT NULL,
   who BIGINT NOT NULL,
   application TEXT,
+  operation TEXT,
   session TEXT,
   user_name TEXT,
   calls BIGINT NOT NULL,
