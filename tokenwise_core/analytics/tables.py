@@ -69,11 +69,12 @@ def component_table(report: Report) -> Table:
 
 
 def group_table(name: str, rows: Sequence[Row]) -> Table:
-    """Return one line a group: calls, tokens, cache, money, latency."""
+    """Return one line a group: calls, tokens, cache, money, and latency where the store keeps it for such groups."""
+    timed = any(Metric.LATENCY_US in row.totals.histograms for row in rows)
     return Table(
         title=f"By {name}",
-        columns=(name, "calls", "input", "output", "cached", "cost", "p50", "p95"),
-        rows=[_group_row(name, row) for row in rows],
+        columns=(name, "calls", "input", "output", "cached", "cost", *(("p50", "p95") if timed else ())),
+        rows=[(*_group_row(name, row), *(_latency(row.totals) if timed else ())) for row in rows],
     )
 
 
@@ -164,9 +165,12 @@ def _group_row(name: str, row: Row) -> tuple[str, ...]:
         _tokens(totals, totals.output_tokens),
         share(totals.cache_hit_rate),
         cost(totals),
-        milliseconds(totals.milliseconds(Metric.LATENCY_US, 0.5)),
-        milliseconds(totals.milliseconds(Metric.LATENCY_US, 0.95)),
     )
+
+
+def _latency(totals: Totals) -> tuple[str, str]:
+    p50, p95 = (totals.milliseconds(Metric.LATENCY_US, q) for q in (0.5, 0.95))
+    return milliseconds(p50), milliseconds(p95)
 
 
 def _tokens(totals: Totals, n: int) -> str:

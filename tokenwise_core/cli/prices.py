@@ -9,6 +9,7 @@ from decimal import Decimal
 
 from tokenwise_core.analytics.formats import rich_table
 from tokenwise_core.analytics.notation import UNKNOWN, count
+from tokenwise_core.analytics.report import EMBEDDING
 from tokenwise_core.analytics.tables import Table
 from tokenwise_core.cli.arguments import Parser
 from tokenwise_core.cli.stores import existing_store
@@ -25,20 +26,26 @@ _BUCKETS = {"input": "input_uncached", "cached": "cache_read", "cache write": "c
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recorded:
-    """A model that the store has calls of: *known* if it has a price now; *unpriced* calls were booked without one."""
+    """A model that the store has calls of: *known* if it has a price now; *unpriced* calls were booked without one.
+
+    *own* is an embedding model that no provider sells: it runs here, and costs nothing by the token.
+    """
 
     model: str
     provider: str | None
     calls: int
     unpriced: int
     known: bool
+    own: bool = False
 
     @property
     def missing(self) -> bool:
-        return bool(self.unpriced) and not self.known
+        return bool(self.unpriced) and not self.known and not self.own
 
     @property
     def verdict(self) -> str:
+        if self.own:
+            return "runs here"
         if self.missing:
             return "no price"
         if self.unpriced:
@@ -102,7 +109,7 @@ def _check(book: PriceBook, url: str | None) -> int:
 
 
 def _recorded(store: Store, book: PriceBook) -> list[Recorded]:
-    rows = [row for row in store.totals(by=("model", "provider")) if row.key["model"] is not None]
+    rows = [row for row in store.totals(by=("model", "provider", "operation")) if row.key["model"] is not None]
     names = [(str(row.key["model"]), _text(row.key["provider"])) for row in rows]
     return [
         Recorded(
@@ -111,6 +118,7 @@ def _recorded(store: Store, book: PriceBook) -> list[Recorded]:
             calls=row.totals.calls,
             unpriced=row.totals.unpriced_calls if row.totals.total_tokens else 0,
             known=check.known,
+            own=row.key["operation"] == EMBEDDING and provider is None and not check.known,
         )
         for (model, provider), row, check in zip(names, rows, book.check(names), strict=True)
     ]

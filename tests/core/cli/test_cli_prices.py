@@ -70,6 +70,12 @@ def test_check_names_recorded_models_without_a_price_and_exits_with_1(
     assert "name prices for house-model in a TOML file" in shown
 
 
+def test_an_embedding_model_of_ones_own_needs_no_price(store: SQLiteStore, capsys: pytest.CaptureFixture[str]) -> None:
+    store.add([make_event(9, response_model="all-MiniLM-L6-v2", provider=None, operation="embedding", cost=None)])
+    assert main(["prices", "check", "--store", path_of(store)]) == 0
+    assert "runs here" in capsys.readouterr().out
+
+
 def test_check_tells_calls_that_were_booked_before_their_price_was_known(
     store: SQLiteStore, capsys: pytest.CaptureFixture[str]
 ) -> None:
