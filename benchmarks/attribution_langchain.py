@@ -202,7 +202,7 @@ IN_SYSTEM = (
     ("{rules}\n\nContext:\n{documents}", "documents"),
 )
 CLASSIC = (
-    "Use the following pieces of context to answer the question at the end. If you don't know the answer, just say that "
+    "Use the following pieces of context to answer the question at the end. If you don't know the answer, say that "
     "you don't know.\n\n{context}\n\nQuestion: {question}\nHelpful Answer:"
 )
 OF_INDEX = (
