@@ -61,19 +61,20 @@ def _tables(report: Report, *, inline: bool = False) -> str:
 
 
 def _table(table: Table, *, inline: bool) -> str:
-    right = ' style="text-align:right"' if inline else ""
-    head = _cells(table.columns, "th", right)
-    body = "".join(f"<tr>{_cells(row, 'td', right)}</tr>" for row in table.rows)
-    foot = "".join(f"<tr>{_cells(row, 'th', right)}</tr>" for row in table.sums)
+    head = _cells(table.columns, "th", inline=inline)
+    body = "".join(f"<tr>{_cells(row, 'td', inline=inline)}</tr>" for row in table.rows)
+    foot = "".join(f"<tr>{_cells(row, 'th', inline=inline)}</tr>" for row in table.sums)
+    title = ' style="text-align:left;font-weight:bold;padding-top:1em"' if inline else ""
     return (
-        f"<table><caption>{escape(table.title)}</caption><thead><tr>{head}</tr></thead>"
+        f"<table><caption{title}>{escape(table.title)}</caption><thead><tr>{head}</tr></thead>"
         f"<tbody>{body}</tbody><tfoot>{foot}</tfoot></table>"
     )
 
 
-def _cells(row: Sequence[str], tag: str, right: str) -> str:
+def _cells(row: Sequence[str], tag: str, *, inline: bool) -> str:
+    left, right = (f' style="text-align:{side};padding:2px 10px"' if inline else "" for side in ("left", "right"))
     name, *numbers = map(escape, row)
-    return f"<{tag}>{name}</{tag}>" + "".join(f"<{tag}{right}>{number}</{tag}>" for number in numbers)
+    return f"<{tag}{left}>{name}</{tag}>" + "".join(f"<{tag}{right}>{number}</{tag}>" for number in numbers)
 
 
 def _plots(report: Report, timeline: Timeline) -> Iterable[str]:
