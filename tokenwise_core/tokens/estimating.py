@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -73,13 +73,37 @@ class FamilyRendering:
             self._tools.put(key, known)
         return known[1]
 
+    def _definition(self, tool: ToolDefinition) -> float:
+        if not self._family.tools_in_words or tool.kind != "function":
+            return self._count(tool_json(tool))
+        properties = tool.parameters.get("properties")
+        count = len(properties) if isinstance(properties, Mapping) else 0
+        words = (tool.name, tool.description, *words_of({**tool.parameters, "type": None}))
+        return sum(map(self._count, words)) + self._family.per_property * count
+
     def _tool(self, tool: ToolDefinition) -> int:
         key = (tool.name, tool.description, schema_key(tool.parameters if tool.kind == "function" else tool.raw))
         known = self._by_text.get(key)
         if known is None:
-            known = round(self._family.tools * self._count(tool_json(tool)))
+            known = round(self._family.tools * self._definition(tool))
             self._by_text.put(key, known)
         return known
+
+
+def words_of(schema: Any) -> Iterator[str]:
+    """Yield the property names, types, values and descriptions of a schema, without its JSON."""
+    if not isinstance(schema, Mapping):
+        return
+    for key in ("description", "type"):
+        if isinstance(schema.get(key), str):
+            yield schema[key]
+    values = schema.get("enum")
+    yield from map(str, values if isinstance(values, list | tuple) else ())
+    properties = schema.get("properties")
+    for name, inner in properties.items() if isinstance(properties, Mapping) else ():
+        yield name
+        yield from words_of(inner)
+    yield from words_of(schema.get("items"))
 
 
 def tool_json(tool: ToolDefinition) -> str:

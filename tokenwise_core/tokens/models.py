@@ -17,8 +17,8 @@ class Family:
     Estimated, in tokens of *encoding*: *text* · texts + *per_message* for each turn + *per_system* for each system
     message + *constant*; tools: *tools* · JSON of the definitions + *tools_constant* + *per_tool* for each after the
     first (+ *forced_tools* when a call is required) and *per_call* and *per_result* in the history; an answer schema:
-    *schema* · its JSON + *schema_constant*; *thinking* when extended thinking is switched on. *routed*: reached through
-    a router.
+    *schema* · its JSON + *schema_constant*; *thinking* when extended thinking is switched on. *tools_in_words*: of a
+    definition only names, types and descriptions count, and *per_property*. *routed*: reached through a router.
     """
 
     name: str
@@ -30,6 +30,8 @@ class Family:
     per_system: float = 4.0
     constant: float = 3.0
     tools: float = 1.0
+    tools_in_words: bool = False
+    per_property: float = 0.0
     tools_constant: float = 10.0
     per_tool: float = 5.0
     forced_tools: float = 0.0
@@ -56,9 +58,11 @@ _CLAUDE_47 = replace(_CLAUDE_45, name="claude-4.7", text=1.4, tools=1.4, schema=
 # Google shows an answer schema to the decoder only: it is not in the prompt count.
 _GEMINI = Family(
     name="gemini", per_message=1, per_system=1, constant=0, schema=0, schema_constant=0,
-    tools=0.75, tools_constant=0, per_tool=0, per_call=4, per_result=4,
+    tools_in_words=True, per_property=10, tools_constant=17, per_tool=17, per_call=4, per_result=4,
 )  # fmt: skip
-_GEMINI_2 = replace(_GEMINI, name="gemini-2.0", per_message=0, per_system=0)
+_GEMINI_2 = replace(
+    _GEMINI, name="gemini-2.0", per_message=0, per_system=0, per_property=0, tools_constant=2, per_tool=2
+)
 _NOVA = Family(name="nova", text=1.05, per_message=0, per_system=0, constant=0, tools_constant=355)
 
 _FAMILIES: tuple[tuple[str, Family], ...] = (

@@ -50,7 +50,7 @@ def _anthropic_marks(body: Body) -> bool:
         return True
     if any("input_schema" in tool for tool in mappings(body.get("tools"))):
         return True
-    kinds = {b.get("type") for m in mappings(body.get("messages")) for b in mappings(m.get("content"))}
+    kinds = {string(b.get("type")) for m in mappings(body.get("messages")) for b in mappings(m.get("content"))}
     if kinds & {"tool_use", "tool_result", "thinking"}:
         return True
     return "max_tokens" in body and "claude" in string(body.get("model")) and not body.get("response_format")

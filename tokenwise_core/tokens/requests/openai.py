@@ -120,6 +120,7 @@ def _responses_tool(tool: Body) -> ToolDefinition:
 def read_completion(body: Body) -> Prompt:
     """Read a body of the legacy completions."""
     given = body.get("prompt")
-    texts = [given] if isinstance(given, str) else [text for text in given or () if isinstance(text, str)]
+    given = [given] if isinstance(given, str) else given
+    texts = [text for text in given if isinstance(text, str)] if isinstance(given, list | tuple) else []
     messages = tuple(Message(role="user", text=text, index=i) for i, text in enumerate(texts))
     return Prompt(messages=messages, api="completion", options=options_of(body))

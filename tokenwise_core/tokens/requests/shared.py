@@ -62,7 +62,7 @@ _MEDIA_KEYS = {
 
 
 def _medium(block: Body) -> Media | None:
-    kind = block.get("type")
+    kind = string(block.get("type"))
     key = kind if kind in _MEDIA_KEYS else next((k for k in block if k in _MEDIA_KEYS and k != "text"), None)
     if key is None:
         return None
