@@ -112,10 +112,10 @@ def _caller(model: Any, messages: Sequence[BaseMessage], handler: BaseCallbackHa
 
 
 def interleaved(variants: Sequence[Callable[[], None]], calls: int) -> tuple[list[float], list[float]]:
-    """Return each variant's median CPU time of the thread and mean of the process, in µs a call; they take turns.
+    """Return each variant's median CPU time of the thread and mean of the process, in µs a call.
 
-    What a variant leaves to other threads is waited for at the end of its turn: it is in its process time, and does
-    not disturb the next one.
+    They take turns, so that a busy machine hits all alike. What a variant leaves to other threads is waited for at the
+    end of its turn: it is in its process time, and does not disturb the next one.
     """
     times: list[list[int]] = [[] for _ in variants]
     process = [0] * len(variants)

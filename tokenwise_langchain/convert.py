@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -217,21 +218,27 @@ def _medium(block: Fields, kind: str) -> Media:
 def to_tools(params: Fields) -> tuple[ToolDefinition, ...]:
     """Return the tools that are bound to the call, in the order of the wire; structured-output tools among them."""
     given = [*(params.get("tools") or ()), *(params.get("functions") or ())]
-    return tuple(tool for raw in given for tool in _tools_of(raw))
+    tools = [raw if isinstance(raw, Mapping) else _as_openai_tool(raw) for raw in given]
+    runs = ((api, list(run)) for api, run in groupby(tools, key=_form))
+    return tuple(tool for api, run in runs for tool in read_request(_body(api, run), api).tools)
 
 
-def _tools_of(raw: object) -> tuple[ToolDefinition, ...]:
-    if not isinstance(raw, Mapping):
-        raw = _as_openai_tool(raw)
-    if "toolSpec" in raw:
-        return read_request({"toolConfig": {"tools": [raw]}}, "bedrock").tools
-    if "functionDeclarations" in raw or "function_declarations" in raw:
-        return read_request({"tools": [raw]}, "google").tools
-    if "input_schema" in raw:
-        return read_request({"tools": [raw]}, "anthropic").tools
-    if "type" not in raw and "name" in raw:  # the older `functions`
-        return read_request({"functions": [raw]}, "chat").tools
-    return read_request({"tools": [raw]}, "responses").tools
+def _form(tool: Fields) -> Api:
+    """Return the API in whose form a tool is written; the Responses reader knows the chat form and built-in tools."""
+    if "toolSpec" in tool:
+        return "bedrock"
+    if "functionDeclarations" in tool or "function_declarations" in tool:
+        return "google"
+    if "input_schema" in tool:
+        return "anthropic"
+    return "responses" if "type" in tool else "chat"
+
+
+def _body(api: Api, tools: list[Fields]) -> Fields:
+    """Return the request body that carries *tools*; in the chat form the older, bare functions."""
+    if api == "bedrock":
+        return {"toolConfig": {"tools": tools}}
+    return {"functions": tools} if api == "chat" else {"tools": tools}
 
 
 def _as_openai_tool(raw: Any) -> Fields:
