@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
 import os
 import shutil
 import tempfile
@@ -50,6 +51,8 @@ def offline_files() -> Iterator[None]:
 
 
 def _tokencost() -> Count:
+    logging.getLogger("tokencost").setLevel(logging.CRITICAL)  # a line for each model that it does not know
+
     def count(model: str, prompt: Prompt) -> int:
         from tokencost import count_message_tokens
 
