@@ -24,11 +24,11 @@ def exact(errors: Sequence[float]) -> float:
 
 
 def typical(errors: Sequence[float]) -> float:
-    return median(abs(error) for error in errors)
+    return float(median(abs(error) for error in errors))
 
 
 def average(errors: Sequence[float]) -> float:
-    return mean(abs(error) for error in errors)
+    return float(mean(abs(error) for error in errors))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +88,8 @@ def _measured(figure: Figure, rows: Sequence[Row]) -> dict[str, Any]:
     scored = calibrated_errors(shown) if figure.calibrated else [(row, _error(row, _ours(row))) for row in shown]
     errors = [error for _, error in scored]
     held_out = [error for row, error in scored if recorded.is_held_out(row)]
-    note = f"{left_out} rows left out for hidden context; rules were looked for in one half of the cassettes (those of answer schemas in all)"
+    note = f"{left_out} rows left out for hidden context; rules were looked for in one half of the cassettes"
+    note += " (those of answer schemas in all)"
     if held_out:
         note += f", the other half: {figure.measure(held_out):.4f} (n {len(held_out)})"
     beside, remarks = _beside(figure, [row for row, _ in scored])

@@ -13,9 +13,10 @@ import tiktoken
 
 from tokenwise_core.messages import Message, Prompt
 from tokenwise_core.tokens import TokenCounter, describe_encodings
+from tokenwise_core.tokens.bpe_files import BPE_FILES, BpeFile, own_cache, places_of
 from tokenwise_core.tokens.estimator import estimate_tokens
 from tokenwise_core.tokens.models import family_of
-from tokenwise_core.tokens.tokenizers import BPE_FILES, BpeFile, Tokenizer, own_cache, places_of, tokenizer
+from tokenwise_core.tokens.tokenizers import Tokenizer, tokenizer
 from tokenwise_core.usage.components import CountSource
 
 O200K = BPE_FILES["o200k_base"]
@@ -125,7 +126,7 @@ def test_doctor_hears_what_is_missing_and_how_to_get_it(tmp_path: Path, monkeypa
     for name in ("TIKTOKEN_CACHE_DIR", "DATA_GYM_CACHE_DIR"):
         monkeypatch.setenv(name, str(tmp_path))
     assert {info.name for info in describe_encodings()} == {"cl100k_base", "o200k_base"}
-    monkeypatch.setattr("tokenwise_core.tokens.tokenizers.places_of", nowhere)
+    monkeypatch.setattr("tokenwise_core.tokens.bpe_files.places_of", nowhere)
     assert all(info.origin is None and "tokenwise[offline]" in (info.remedy or "") for info in describe_encodings())
 
 
