@@ -60,8 +60,8 @@ def make_event(i: int, ts: float) -> UsageEvent:
         id=f"{dice.getrandbits(128):032x}",
         ts=ts,
         scope=Scope(
-            application="desk", agent=f"agent-{i % 20}", task="answer", session=f"session-{i // 7}", user=f"user-{i // 50}",
-            trace=f"trace-{i // 2}", variant="AB"[i // 7 % 2],
+            application="desk", agent=f"agent-{i % 20}", task="answer", session=f"session-{i // 7}",
+            user=f"user-{i // 50}", trace=f"trace-{i // 2}", variant="AB"[i // 7 % 2],
         ),
         framework="langchain",
         provider="openai",
@@ -73,7 +73,8 @@ def make_event(i: int, ts: float) -> UsageEvent:
         messages=13,
         tools_offered=24,
         usage=Usage(
-            input_tokens=total, output_tokens=300, input_uncached=total - read, cache_read=read, output_text=200, reasoning=100
+            input_tokens=total, output_tokens=300, input_uncached=total - read, cache_read=read, output_text=200,
+            reasoning=100,
         ),
         breakdown=Breakdown(
             tokens={**tokens, Component.RESPONSE: 200, Component.REASONING: 100},
@@ -183,7 +184,8 @@ def _batches(events: int, step: float, size: int = 10_000) -> Iterator[list[Call
     for begin in range(0, events, size):
         yield [
             pool[i % len(pool)]._replace(
-                id=f"{dice.getrandbits(128):032x}", ts=START + i * step, session=f"session-{i // 7}", user=f"user-{i // 50}"
+                id=f"{dice.getrandbits(128):032x}", ts=START + i * step, session=f"session-{i // 7}",
+                user=f"user-{i // 50}",
             )
             for i in range(begin, min(begin + size, events))
         ]  # fmt: skip
@@ -204,7 +206,8 @@ def _crashes(work: Path, *, kills: int) -> list[dict[str, Any]]:
     note = f"{kills} kills; batches of {CRASH_BATCH}; most events lost: {max(lost)}"
     return [
         _row(
-            "crash.batches_lost", -(-max(lost) // CRASH_BATCH), must=1, goal=1, unit="batches", better="lower", n=kills, note=note,
+            "crash.batches_lost", -(-max(lost) // CRASH_BATCH), must=1, goal=1, unit="batches", better="lower",
+            n=kills, note=note,
         ),
         _row(
             "crash.corrupt", corrupt, must=0, goal=0, unit="files", better="lower", n=kills,
@@ -225,8 +228,7 @@ def _killed(path: Path, *, after_s: float) -> int:
             if time.monotonic() > end:
                 break
         victim.send_signal(signal.SIGKILL)
-        handed_over = max([handed_over, *(int(line) for line in victim.stdout if line.endswith("\n"))])
-    return handed_over
+        return max([handed_over, *(int(line) for line in victim.stdout if line.endswith("\n"))])
 
 
 def _record_until_killed(path: str) -> None:

@@ -13,7 +13,7 @@ from tokenwise_core.usage.events import Cost, Status, Usage, UsageEvent
 from tokenwise_core.usage.savings import Saving, Spend
 
 START = 1_790_000_000.0
-"""A moment 53 minutes and 20 seconds into an hour (2026-09-21 13:53:20 UTC)."""
+"""A moment inside an hour: 2026-09-21 14:13:20 UTC."""
 
 
 def make_event(i: int = 0, *, ts: float | None = None, **changes: Any) -> UsageEvent:

@@ -29,7 +29,7 @@ __all__ = ["postgres_server", "postgres_url"]  # fixtures
 
 _REUSED = settings(suppress_health_check=list(HealthCheck))  # one store for all examples
 _NOON = START - START % DAY + 12 * HOUR
-_DAY_OF_CALLS = [make_event(i, ts=_NOON + 97.0 * i) for i in range(300)]  # eight hours, with cut ends
+_CALLS = [make_event(i, ts=_NOON + 1187.0 * i) for i in range(300)]  # four days, with cut ends
 _GROUPINGS: list[tuple[str, ...]] = [
     (), ("agent",), ("model", "provider"), ("status",), ("hour",), ("day", "agent"), ("component",),
     ("agent", "component"), ("session",), ("user", "hour"), ("user", "agent"), ("session", "component"),
@@ -115,18 +115,20 @@ class TestTotals:
         "query",
         [
             Query(),
-            Query(since=_NOON + 100, until=_NOON + 7 * HOUR + 1),
+            Query(since=_NOON + 100, until=_NOON + 80 * HOUR + 1),
             Query(since=_NOON + HOUR, until=_NOON + 3 * HOUR),
-            Query(since=_NOON + 5 * HOUR + 10.5),
+            Query(since=_NOON + 36 * HOUR, until=_NOON + 60 * HOUR),
+            Query(since=_NOON + 50 * HOUR + 10.5),
             Query(until=_NOON + 20 * 60),
+            Query(until=_NOON + 40 * HOUR, agent="agent-1"),
             Query(agent="agent-2", since=_NOON + 1),
             Query(user="user-1"),
             Query(session="session-9", agent="agent-1"),
         ],
     )
     def test_sums_are_those_of_the_calls_however_the_time_is_cut(self, store: Store, query: Query) -> None:
-        store.add(_DAY_OF_CALLS[:200])
-        store.add(_DAY_OF_CALLS[150:])
+        store.add(_CALLS[:200])
+        store.add(_CALLS[150:])
         reference = MemoryStore()
         reference.add(list(store.events(query)))
         for by in _GROUPINGS:
@@ -172,7 +174,7 @@ class TestTotals:
         assert found == pytest.approx(exact, rel=0.0101)
 
     def test_a_report_can_be_cut_to_the_groups_with_the_most_tokens(self, store: Store) -> None:
-        store.add(_DAY_OF_CALLS)
+        store.add(_CALLS)
         every = store.totals(by=("session",))
         assert store.totals(by=("session",), top=3) == every[:3]
 
@@ -234,7 +236,7 @@ class TestPurging:
     )  # fmt: skip
     def test_nothing_is_left_of_what_was_purged_and_all_else_stays(self, store: Store, names: dict[str, str]) -> None:
         saving = Saving(lever="cache", counterfactual=Spend(input_tokens=9, nano=9), actual=Spend(nano=0))
-        calls = [replace(call, savings=(saving,)) for call in _DAY_OF_CALLS]
+        calls = [replace(call, savings=(saving,)) for call in _CALLS]
         store.add([*calls, make_event(999, application="other", user="somebody", session="else")])
         gone = store.purge(**names)
 
@@ -255,12 +257,12 @@ class TestPurging:
 
 class TestRetention:
     def test_old_calls_go_and_a_newer_report_is_untouched(self, store: Store) -> None:
-        store.add(_DAY_OF_CALLS)
-        recent = Query(since=_NOON + 6 * HOUR)
+        store.add(_CALLS)
+        recent = Query(since=_NOON + 60 * HOUR)
         before = store.totals(recent, ("agent",))
-        deleted = store.retain(Retention(raw_days=2 / 24, rollup_days=2 / 24), now=_NOON + 8 * HOUR)
+        deleted = store.retain(Retention(raw_days=1.5, rollup_days=1.5), now=_NOON + 96 * HOUR)
         assert deleted["event"] > 0
-        assert all(event.ts >= _NOON + 6 * HOUR for event in store.events())
+        assert all(event.ts >= _NOON + 60 * HOUR for event in store.events())
         assert store.totals(recent, ("agent",)) == before
 
 

@@ -186,10 +186,9 @@ def time_series(store: Store, query: Query = EVERYTHING, *, step: Step = "day", 
     points = []
     start, last = min(by_start), max(by_start)
     while start <= last:
-        sums = by_start.get(start, Totals())
-        following = _next(start, step)
-        minutes = (following.timestamp() - start.timestamp()) / 60
-        points.append(Point(start=start, totals=sums, requests_per_minute=sums.calls / minutes))
+        sums, following = by_start.get(start, Totals()), _next(start, step, tz)
+        rate = sums.calls / ((following - start) / 60)
+        points.append(Point(start=datetime.fromtimestamp(start, tz), totals=sums, requests_per_minute=rate))
         start = following
     return points
 
@@ -202,20 +201,25 @@ def requests_per_minute(sums: Totals, query: Query, *, now: float) -> float | No
     return sums.calls / minutes if minutes > 0 else None
 
 
-def _starts(step: Step, tz: tzinfo) -> Callable[[Row], datetime]:
-    """Return what tells the start of the period, in *tz*, that a row by hour or day belongs to."""
+def _starts(step: Step, tz: tzinfo) -> Callable[[Row], float]:
+    """Return what tells when the period of a row by hour or day begins in *tz*.
 
-    def start(row: Row) -> datetime:
-        moment = datetime.fromtimestamp(int(row.key.get("hour", row.key.get("day")) or 0), tz)
-        return moment if step == "hour" else datetime.combine(moment.date(), time(), tz)
+    In seconds since the epoch: two local times of a night on which the clocks go back look the same.
+    """
+
+    def start(row: Row) -> float:
+        moment = int(row.key.get("hour", row.key.get("day")) or 0)
+        return moment if step == "hour" else _midnight(datetime.fromtimestamp(moment, tz))
 
     return start
 
 
-def _next(start: datetime, step: Step) -> datetime:
-    if step == "day":
-        return datetime.combine(start.date() + timedelta(days=1), time(), start.tzinfo)
-    return datetime.fromtimestamp(start.timestamp() + HOUR, start.tzinfo)  # local clocks repeat and skip hours
+def _next(start: float, step: Step, tz: tzinfo) -> float:
+    return start + HOUR if step == "hour" else _midnight(datetime.fromtimestamp(start, tz) + timedelta(days=1))
+
+
+def _midnight(moment: datetime) -> float:
+    return datetime.combine(moment.date(), time(), moment.tzinfo).timestamp()
 
 
 def _text(value: str | int | None) -> str | None:

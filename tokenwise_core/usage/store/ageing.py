@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 from sqlalchemy import Connection, Table, delete, func, select, tuple_
 
 from tokenwise_core.usage.store.protocol import HOUR
-from tokenwise_core.usage.store.schema import EVENT, EVENT_HOUR, SAVING, SAVING_HOUR, SESSION_HOUR
+from tokenwise_core.usage.store.schema import EVENT, EVENT_DAY, EVENT_HOUR, SAVING, SAVING_HOUR, SESSION_HOUR
 
 Writing = Callable[[], AbstractContextManager[Connection]]
 """Opens a writing transaction."""
@@ -17,11 +17,14 @@ KeepFrom = Callable[[Connection, int], None]
 """Notes the hour before which single calls are no longer whole."""
 
 _BATCH = 2_000
-_SINGLE, _ROLLUPS = (EVENT, SAVING), (EVENT_HOUR, SESSION_HOUR, SAVING_HOUR)
+_SINGLE, _ROLLUPS = (EVENT, SAVING), (EVENT_HOUR, EVENT_DAY, SESSION_HOUR, SAVING_HOUR)
 
 
 def delete_before(writing: Writing, *, raw: int, rollup: int, keep_from: KeepFrom) -> Counter[str]:
-    """Delete single calls before the hour *raw* and roll-ups before the hour *rollup*; return the rows by table."""
+    """Delete single calls before the hour *raw* and roll-ups before the hour *rollup*; return the rows by table.
+
+    *rollup* should begin a day: the roll-up by day goes by whole days.
+    """
     deleted: Counter[str] = Counter()
     with writing() as connection:
         if connection.execute(select(EVENT.c.id).where(EVENT.c.ts < raw * HOUR).limit(1)).first():
@@ -42,6 +45,7 @@ def shrink(writing: Writing, *, size: Callable[[], int], max_bytes: int, keep_fr
             raw, rollup = _hour_after(connection, EVENT, share), None
             if raw is None:
                 rollup = _hour_after(connection, EVENT_HOUR, share)
+                rollup = None if rollup is None else -(-rollup // 24) * 24
         if raw is None and rollup is None:
             break
         deleted += delete_before(writing, raw=raw or 0, rollup=rollup or 0, keep_from=keep_from)
@@ -58,7 +62,10 @@ def _hour_after(connection: Connection, table: Table, share: float) -> int | Non
 
 def _delete_in_batches(writing: Writing, table: Table, hour: int) -> int:
     key = list(table.primary_key.columns)
-    old = table.c.ts < hour * HOUR if "ts" in table.c else table.c.hour < hour
+    if "ts" in table.c:
+        old = table.c.ts < hour * HOUR
+    else:
+        old = table.c.day < hour // 24 if "day" in table.c else table.c.hour < hour
     batch = select(*key).where(old).limit(_BATCH)
     statement = delete(table).where((tuple_(*key) if len(key) > 1 else key[0]).in_(batch))
     total = 0

@@ -25,8 +25,8 @@ _BUCKETS = 1 << _METRIC_BITS
 _ENTRY = Struct("<Hi")
 _DTYPE = np.dtype([("bucket", "<u2"), ("n", "<i4")])
 _LARGEST = 2**31 - 1
-COMPACT_ABOVE = 16_384
-"""Characters above which a stored text is worth compacting (about 500 calls with four metrics)."""
+COMPACT_ABOVE = 8_192
+"""Characters above which a stored text is worth compacting (about 250 calls with four metrics)."""
 
 
 class Metric(IntEnum):

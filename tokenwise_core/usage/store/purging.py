@@ -10,9 +10,11 @@ from sqlalchemy import ColumnElement, Connection, Delete, Select, Table, delete,
 from tokenwise_core.usage.store import histograms
 from tokenwise_core.usage.store.protocol import Query
 from tokenwise_core.usage.store.schema import (
+    ADD_TO_EVENT_DAY,
     ADD_TO_EVENT_HOUR,
     ADD_TO_SAVING_HOUR,
     EVENT,
+    EVENT_DAY,
     EVENT_HOUR,
     SAVING,
     SAVING_HOUR,
@@ -20,6 +22,7 @@ from tokenwise_core.usage.store.schema import (
     SESSION_HOUR,
     Upsert,
 )
+from tokenwise_core.usage.store.statements import group_column
 
 
 def purge(connection: Connection, query: Query, mark: str) -> dict[str, int]:
@@ -32,6 +35,7 @@ def purge(connection: Connection, query: Query, mark: str) -> dict[str, int]:
         return _purge_application(connection, str(query.application))
     return {
         "event_hour": _subtract(connection, EVENT, ADD_TO_EVENT_HOUR, query, mark),
+        "event_day": _subtract(connection, EVENT, ADD_TO_EVENT_DAY, query, mark),
         "saving_hour": _subtract(connection, SAVING, ADD_TO_SAVING_HOUR, query, mark),
         "event": _run(connection, delete(EVENT).where(*_named(EVENT, query))),
         "saving": _run(connection, delete(SAVING).where(*_named(SAVING, query))),
@@ -43,7 +47,7 @@ def _purge_application(connection: Connection, application: str) -> dict[str, in
     series = _series_of(application)
     deletions = {
         table.name: _run(connection, delete(table).where(table.c.series.in_(series)))
-        for table in (EVENT, EVENT_HOUR, SAVING, SAVING_HOUR)
+        for table in (EVENT, EVENT_HOUR, EVENT_DAY, SAVING, SAVING_HOUR)
     }
     sessions = delete(SESSION_HOUR).where(SESSION_HOUR.c.application == application)
     names = delete(SERIES).where(SERIES.c.application == application)
@@ -52,7 +56,7 @@ def _purge_application(connection: Connection, application: str) -> dict[str, in
 
 def _subtract(connection: Connection, table: Table, upsert: Upsert, query: Query, mark: str) -> int:
     """Take the calls that *query* names out of a roll-up, and return how many of its rows that changed."""
-    keys = [table.c[name] for name in upsert.key]
+    keys = [group_column(table, name) for name in upsert.key]
     columns: list[ColumnElement[Any]] = [*keys, *(func.sum(table.c[name]) for name in upsert.sums)]
     measured = "histograms" in upsert.table.c
     if measured:

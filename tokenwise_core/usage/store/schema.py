@@ -45,6 +45,7 @@ EVENT = _table(
     _numbers(*COLUMNS), map(_detail, DETAILS), _texts("histograms", "extra"),
 )  # fmt: skip
 EVENT_HOUR = _table("event_hour", ("hour", "series"), _numbers("hour", "series", *COLUMNS), _texts("histograms"))
+EVENT_DAY = _table("event_day", ("day", "series"), _numbers("day", "series", *COLUMNS), _texts("histograms"))
 SESSION_HOUR = _table(
     "session_hour",
     ("hour", "who"),
@@ -87,5 +88,6 @@ def insert_sql(table: Table, mark: str) -> str:
 
 
 ADD_TO_EVENT_HOUR = Upsert(table=EVENT_HOUR, key=("hour", "series"), sums=COLUMNS)
+ADD_TO_EVENT_DAY = Upsert(table=EVENT_DAY, key=("day", "series"), sums=COLUMNS)
 ADD_TO_SESSION_HOUR = Upsert(table=SESSION_HOUR, key=("hour", "who"), sums=COLUMNS)
 ADD_TO_SAVING_HOUR = Upsert(table=SAVING_HOUR, key=("hour", "series", "lever"), sums=SAVING_COLUMNS)

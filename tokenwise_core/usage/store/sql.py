@@ -33,11 +33,11 @@ from tokenwise_core.usage.store.protocol import (
 )
 from tokenwise_core.usage.store.rows import DETAILS, CallRow, cleaned, hour_of, to_event, to_row
 from tokenwise_core.usage.store.schema import (
+    ADD_TO_EVENT_DAY,
     ADD_TO_EVENT_HOUR,
     ADD_TO_SAVING_HOUR,
     ADD_TO_SESSION_HOUR,
     EVENT,
-    EVENT_HOUR,
     SAVING,
     SERIES,
     STATE,
@@ -67,7 +67,7 @@ class SQLStore(ABC):
     def _reset(self) -> None:
         self._engine: Engine | None = None
         self._pid = os.getpid()
-        self._grown: dict[tuple[int, int], int] = {}
+        self._grown: dict[tuple[str, int, int], int] = {}
 
     @property
     def url(self) -> str:
@@ -100,8 +100,9 @@ class SQLStore(ABC):
         connection.exec_driver_sql(ignore, sorted((series, *values) for series, values in names.items()))
         self._insert_events(connection, [event_values(row) for row in rows])
         cells = fold(((row.hour, row.series), row.sums, row.histograms) for row in rows)
-        self._upsert(connection, ADD_TO_EVENT_HOUR, ((*key, *c.sums, c.histograms) for key, c in cells.items()))
-        self._compact(connection, cells)
+        self._add_cells(connection, ADD_TO_EVENT_HOUR, cells)
+        days = fold(((hour // 24, series), c.sums, c.histograms) for (hour, series), c in cells.items())
+        self._add_cells(connection, ADD_TO_EVENT_DAY, days)
         people = fold(((row.hour, *_in_session(row)), row.sums, "") for row in rows)
         self._upsert(
             connection, ADD_TO_SESSION_HOUR, ((hour, _who(*who), *who, *c.sums) for (hour, *who), c in people.items())
@@ -125,21 +126,23 @@ class SQLStore(ABC):
     def _upsert(self, connection: Connection, upsert: Upsert, values: Iterator[tuple[Any, ...]]) -> None:
         connection.exec_driver_sql(upsert.sql(self.mark), list(values))
 
-    def _compact(self, connection: Connection, cells: Mapping[tuple[int, int], Cell]) -> None:
-        """Shorten the measurements of the cells that have grown long since we last did."""
+    def _add_cells(self, connection: Connection, upsert: Upsert, cells: Mapping[tuple[int, int], Cell]) -> None:
+        """Add *cells* to a roll-up with measurements, and shorten those that have grown long since we last did."""
+        self._upsert(connection, upsert, ((*key, *cell.sums, cell.histograms) for key, cell in cells.items()))
         for key, cell in cells.items():
-            grown = self._grown.get(key, 0) + len(cell.histograms)
+            grown = self._grown.get((upsert.table.name, *key), 0) + len(cell.histograms)
             if grown > histograms.COMPACT_ABOVE:
-                self._compact_cell(connection, *key)
+                self._compact(connection, upsert, key)
                 grown = 0
-            self._grown[key] = grown
+            self._grown[upsert.table.name, *key] = grown
         if len(self._grown) > _TRACKED_CELLS:
             self._grown.clear()
 
-    def _compact_cell(self, connection: Connection, hour: int, series: int) -> None:
-        here = (EVENT_HOUR.c.hour == hour, EVENT_HOUR.c.series == series)
-        text = connection.execute(select(EVENT_HOUR.c.histograms).where(*here)).scalar_one()
-        connection.execute(EVENT_HOUR.update().where(*here).values(histograms=histograms.compact(text)))
+    def _compact(self, connection: Connection, upsert: Upsert, key: tuple[int, int]) -> None:
+        c = upsert.table.c
+        here = [c[name] == value for name, value in zip(upsert.key, key, strict=True)]
+        text = connection.execute(select(c.histograms).where(*here)).scalar_one()
+        connection.execute(upsert.table.update().where(*here).values(histograms=histograms.compact(text)))
 
     # --- reading ----------------------------------------------------------------------------------------------------
 
@@ -201,7 +204,7 @@ class SQLStore(ABC):
 
     def retain(self, retention: Retention, *, now: float) -> Mapping[str, int]:
         oldest_raw = hour_of(now - retention.raw_days * DAY)
-        oldest_rollup = hour_of(now - retention.rollup_days * DAY)
+        oldest_rollup = hour_of(now - retention.rollup_days * DAY) // 24 * 24
         keep_from = self._keep_from
         deleted = ageing.delete_before(self._writing, raw=oldest_raw, rollup=oldest_rollup, keep_from=keep_from)
         if retention.max_bytes is not None:
@@ -330,7 +333,7 @@ def _in_session(row: CallRow) -> tuple[str | None, ...]:
     return (row.names[_APPLICATION], row.names[_OPERATION], row.session, row.user)
 
 
-def _who(*names: str | None) -> int:
+def _who(*names: str | int | None) -> int:
     digest = blake2b(json.dumps(names).encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big", signed=True)
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 from sqlalchemy import ColumnElement, Select, Table, func, literal, select, tuple_, union_all
 
 from tokenwise_core.usage.store.protocol import DIMENSIONS, HOUR, PERIODS, PERSONAL, Query
-from tokenwise_core.usage.store.schema import EVENT, EVENT_HOUR, SAVING, SAVING_HOUR, SERIES, SESSION_HOUR
+from tokenwise_core.usage.store.schema import EVENT, EVENT_DAY, EVENT_HOUR, SAVING, SAVING_HOUR, SERIES, SESSION_HOUR
 from tokenwise_core.usage.store.totals import COLUMNS, SAVING_COLUMNS
 
 Statement: TypeAlias = "Select[*tuple[Any, ...]]"
@@ -19,7 +19,7 @@ _IN_SESSION_HOUR = {"application", "operation", *PERSONAL, *PERIODS}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Span:
-    """The part of a query that a table answers: hours [first, last) of a roll-up, or times [since, until)."""
+    """The part of a query that a table answers: hours or days [first, last) of a roll-up, or times [since, until)."""
 
     table: Table
     first: int | None = None
@@ -29,14 +29,29 @@ class Span:
 
     def conditions(self) -> Iterator[ColumnElement[bool]]:
         c = self.table.c
+        period = c.day if "day" in c else c.hour
         if self.first is not None:
-            yield c.hour >= self.first
+            yield period >= self.first
         if self.last is not None:
-            yield c.hour < self.last
+            yield period < self.last
         if self.since is not None:
             yield c.ts >= self.since
         if self.until is not None:
             yield c.ts < self.until
+
+
+def by_days(span: Span) -> list[Span]:
+    """Return the same time with its whole days from the roll-up by day."""
+    first = None if span.first is None else -(-span.first // 24)
+    last = None if span.last is None else span.last // 24
+    if first is not None and last is not None and first >= last:
+        return [span]
+    parts = [Span(table=EVENT_DAY, first=first, last=last)]
+    if span.first is not None and first is not None and span.first < first * 24:
+        parts.append(replace(span, last=first * 24))
+    if span.last is not None and last is not None and span.last > last * 24:
+        parts.append(replace(span, first=last * 24))
+    return parts
 
 
 def spans(query: Query, raw: Table, rollup: Table | None, *, kept_from: int | None) -> list[Span]:
@@ -70,10 +85,10 @@ def totals_statement(query: Query, by: Sequence[str], *, kept_from: int | None, 
     """Select the values of *by*, the sums of `COLUMNS` and the joined measurements."""
     asked = {*by, *query.names()}
     rollup = EVENT_HOUR if not asked & set(PERSONAL) else SESSION_HOUR if asked <= _IN_SESSION_HOUR else None
-    parts = [
-        _part(span, query, by, COLUMNS, measured=True)
-        for span in spans(query, EVENT, rollup, kept_from=kept_from)
-    ]  # fmt: skip
+    found = spans(query, EVENT, rollup, kept_from=kept_from)
+    if rollup is EVENT_HOUR and "hour" not in by:
+        found = [part for span in found for part in (by_days(span) if span.table is EVENT_HOUR else [span])]
+    parts = [_part(span, query, by, COLUMNS, measured=True) for span in found]
     statement = _summed(parts, by, COLUMNS, measured=True)
     if top is None:
         return statement
@@ -107,7 +122,7 @@ def group_column(table: Table, name: str) -> ColumnElement[Any]:
     if name == "hour":
         return table.c.hour
     if name == "day":
-        return table.c.hour // 24
+        return table.c.day if "day" in table.c else table.c.hour // 24
     if name == "user":
         return table.c.user_name
     return table.c[name] if name in table.c else SERIES.c[name]
