@@ -182,3 +182,9 @@ def test_no_body_is_too_odd_to_read(body: dict[str, Any]) -> None:
     assert isinstance(read_request(body), Prompt)
     for api in ("chat", "responses", "anthropic", "google", "bedrock", "completion"):
         read_request(body, api)  # type: ignore[arg-type]
+
+
+def test_a_call_into_a_namespace_bears_both_names() -> None:
+    item = {"type": "function_call", "call_id": "c1", "namespace": "desk", "name": "refund", "arguments": "{}"}
+    prompt = read_request({"input": [item]}, "responses")
+    assert prompt.messages[0].tool_calls[0].name == "desk.refund"

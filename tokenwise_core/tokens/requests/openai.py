@@ -93,7 +93,8 @@ def _responses_item(item: Body, index: int) -> Message:
     kind = string(item.get("type")) or "message"
     if kind in ("function_call", "custom_tool_call", "mcp_call"):
         arguments = json_text(item.get("arguments") if "arguments" in item else item.get("input"))
-        call = ToolCall(name=string(item.get("name")), arguments=arguments, id=call_id(item.get("call_id")))
+        name = ".".join(part for part in (string(item.get("namespace")), string(item.get("name"))) if part)
+        call = ToolCall(name=name, arguments=arguments, id=call_id(item.get("call_id")))
         return Message(role="assistant", tool_calls=(call,), index=index)
     if kind in ("function_call_output", "custom_tool_call_output"):
         text, media = content_of(item.get("output"))
