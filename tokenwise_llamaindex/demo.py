@@ -228,11 +228,7 @@ def chat_for(model: LLM, retriever: BaseRetriever, workload: Workload) -> Ask:
     )
 
     def ask(question: str) -> str:
-        answer = engine.stream_chat(question)
-        text = "".join(answer.response_gen)
-        if answer.write_response_to_history_thread is not None:
-            answer.write_response_to_history_thread.join()  # it writes the answer to memory after its last token
-        return text
+        return "".join(engine.stream_chat(question).response_gen)
 
     return ask
 

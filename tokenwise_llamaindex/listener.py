@@ -34,7 +34,7 @@ from tokenwise_core.usage.call import Answered
 from tokenwise_core.usage.events import Status
 from tokenwise_core.usage.meter import Meter
 from tokenwise_llamaindex import snapshots
-from tokenwise_llamaindex.requests import Batch, Fact, Request, span_name
+from tokenwise_llamaindex.requests import Batch, Fact, Request, Written, span_name
 from tokenwise_llamaindex.snapshots import Snapshot
 from tokenwise_llamaindex.templates import filled
 
@@ -59,6 +59,7 @@ class Listener:
         self._batches: OrderedDict[str, deque[Batch]] = OrderedDict()
         self._facts: OrderedDict[Hashable, Fact] = OrderedDict()
         self._idle: dict[str, deque[Request]] = {}
+        self._written = Written()
 
     def failed(self, error: Exception) -> None:
         """Count and log an error of our own: the dispatcher would hide it."""
@@ -114,6 +115,7 @@ class Listener:
             plain=plain,
             run_id=event.tags.get(_RUN_ID),
             above=self.meter.traces.ancestors(span),
+            written=self._written,
         )
         outer = self._outer(request)
         if outer is not None and plain and not outer.plain:

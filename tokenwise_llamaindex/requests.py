@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from hashlib import blake2b
 from typing import Any
 
 from llama_index.core.base.llms.types import ChatResponse, CompletionResponse
@@ -11,16 +13,63 @@ from llama_index.core.base.llms.types import ChatResponse, CompletionResponse
 from tokenwise_core.messages import Api, Message, Prompt
 from tokenwise_core.scoping import Scope
 from tokenwise_core.usage.call import Answered, CallDetails, Known
+from tokenwise_core.usage.components import Component
 from tokenwise_llamaindex.convert import api_of, provider_of, to_answered, to_prompt
 from tokenwise_llamaindex.snapshots import Reply, Snapshot
 from tokenwise_llamaindex.templates import Filled, read_back
 
 UUID_CHARS = 37  # a span's id is its name, a dash and a uuid
+MAX_WRITTEN = 4096
+LEAST_CHARS = 24
 
 
 def span_name(span: str) -> str:
     """Return the name in a span's id: `MockLLM.chat`."""
     return span[:-UUID_CHARS]
+
+
+class Written:
+    """What models wrote lately, as hashes: where it comes back in a system message or as context, it is a summary.
+
+    Neither LlamaIndex's `ChatSummaryMemoryBuffer` nor its `TreeSummarize` marks what it had summarised. Used in the
+    recorder's thread alone.
+    """
+
+    def __init__(self) -> None:
+        self._digests: OrderedDict[bytes, None] = OrderedDict()
+
+    def add(self, text: str) -> None:
+        """Remember an answer; short ones would be recognised by chance."""
+        if len(text) >= LEAST_CHARS:
+            self._digests[_digest(text)] = None
+            if len(self._digests) > MAX_WRITTEN:
+                self._digests.popitem(last=False)
+
+    def recognised(self, prompt: Prompt, known: tuple[Known, ...]) -> tuple[Known, ...]:
+        """Return *known* with what models wrote as summaries: system messages, and texts given as context."""
+        if not self._digests:
+            return known
+        texts = (message.text for message in prompt.messages if message.role in ("system", "developer"))
+        summaries = [Known(component=Component.SUMMARY, text=text) for text in texts if self._all_of(text)]
+        return (*summaries, *(self._sorted(entry) for entry in known))
+
+    def _sorted(self, entry: Known) -> Known:
+        if entry.component is Component.RETRIEVED_CONTEXT and self._all_of(entry.text):
+            return replace(entry, component=Component.SUMMARY)
+        return entry
+
+    def _all_of(self, text: str) -> bool:
+        """Say whether *text* is answers, one after the other, with empty lines between."""
+        pending: list[str] = []
+        for paragraph in text.strip().split("\n\n"):
+            pending.append(paragraph)
+            if _digest("\n\n".join(pending)) in self._digests:
+                pending = []
+        return not pending and bool(text)
+
+
+def _digest(text: str) -> bytes:
+    return blake2b(text.strip().encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +92,7 @@ class Request:
 
     *run* is its id in the meter, *above* the spans and calls that it hangs under, nearest first, *facts* what those
     tell. *plain* is one text instead of messages; *flattens* is the chat that a plain prompt was written out from.
-    *shadows* is the call that was open in the same span.
+    *shadows* is the call that was open in the same span, *written* what models wrote before.
     """
 
     span: str
@@ -59,6 +108,7 @@ class Request:
     shadows: Request | None = None
     began: object = None
     last: ChatResponse | CompletionResponse | None = None
+    written: Written | None = None
 
     @property
     def asked(self) -> str:
@@ -89,20 +139,25 @@ class Request:
         template = next((fact.filled for fact in facts if fact.filled), None)
         engine = next((fact for fact in facts if fact.engine), None)
         condensed = () if template else self._condensed(engine)
+        prompt = to_prompt(shown.messages, {**shown.params, **self.params}, api=self._api())
+        known = template.known() if template else condensed
         return CallDetails(
-            prompt=to_prompt(shown.messages, {**shown.params, **self.params}, api=self._api()),
+            prompt=prompt,
             model=model_name(self.model),
             provider=self.provider,
             scope=Scope(trace=self.run_id, agent=next((fact.agent for fact in facts if fact.agent), None)),
             node=next((fact.node for fact in facts if fact.node), None),
             run_name=span_name(str(self.above[-1])) if self.above else None,
-            known=template.known() if template else condensed,
+            known=self.written.recognised(prompt, known) if self.written is not None else known,
             templated=bool(condensed) or (template is not None and not (engine is not None and template.is_chat)),
         )
 
     def answered(self, reply: Reply) -> Answered:
-        """Project the answer."""
-        return to_answered(reply, self.provider)
+        """Project the answer, and remember that a model wrote it."""
+        answered = to_answered(reply, self.provider)
+        if self.written is not None:
+            self.written.add(answered.answer.text)
+        return answered
 
     def _api(self) -> Api:
         if self.plain and not self.model.get("is_chat_model", True):

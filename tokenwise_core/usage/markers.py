@@ -15,12 +15,15 @@ _SUMMARY = re.compile(
     re.IGNORECASE,
 )
 _OBSERVATION = re.compile(r"\s*Observation: ")
+_TRANSCRIPT = re.compile(r'\s*"?Transcript so far: ')  # what LlamaIndex's summary buffer has summarised
 
 
 def whole_marker(text: str) -> Component | None:
-    """Return what a message says at its head that all of it is: a summary, or a tool's observation."""
+    """Return what a message says at its head that all of it is: a summary, a transcript, a tool's observation."""
     if _SUMMARY.match(text):
         return Component.SUMMARY
+    if _TRANSCRIPT.match(text):
+        return Component.HISTORY
     if _OBSERVATION.match(text):
         return Component.TOOL_RESULTS
     return None
@@ -40,8 +43,39 @@ _TAGGED = re.compile(rf"<({'|'.join(sorted(_OF_TAG, key=len, reverse=True))})\b[
 _XML_MESSAGES = re.compile(r"<message type=.*</message>", re.DOTALL)  # LangChain's `get_buffer_string(format="xml")`
 
 
+_WORDED = (  # what stands in the frameworks' own words
+    (  # the pydantic output parsers of LlamaIndex and of LangChain
+        "JSON schema",
+        re.compile(
+            r"Here's a JSON schema to follow:\n.*?Output a valid JSON object but do not repeat the schema\."
+            r"|The output should be formatted as a JSON instance that conforms to the JSON schema below\..*?"
+            r"```\n.*?\n```",
+            re.DOTALL,
+        ),
+        Component.OUTPUT_SCHEMA,
+    ),
+    (  # a ReAct agent's system prompt: LlamaIndex's list of tools, and their names in the format to follow
+        "> Tool Name: ",
+        re.compile(
+            r"(?:> Tool Name: [^\n]+\nTool Description: .*?\nTool Args: [^\n]*\n*)+|(?<=tool name \(one of )[^)]*",
+            re.DOTALL,
+        ),
+        Component.TOOL_DEFINITIONS,
+    ),
+    (  # the state of LlamaIndex's agent workflows
+        "Current state:\n",
+        re.compile(r"\ACurrent state:\n.*?(?=\n\nCurrent message:\n)", re.DOTALL),
+        Component.MEMORY,
+    ),
+)
+
+
 def marked(text: str) -> Iterator[tuple[int, int, Component]]:
-    """Yield the parts that stand between tags which say what they are."""
+    """Yield the parts that stand between tags which say what they are, or in a wording of the frameworks' own."""
+    for sign, pattern, component in _WORDED:
+        if sign in text:
+            for match in pattern.finditer(text):
+                yield match.start(), match.end(), component
     if "<" in text:
         for match in _TAGGED.finditer(text):
             yield match.start(), match.end(), _OF_TAG[match.group(1)]
