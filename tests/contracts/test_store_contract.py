@@ -176,7 +176,10 @@ class TestTotals:
     def test_a_report_can_be_cut_to_the_groups_with_the_most_tokens(self, store: Store) -> None:
         store.add(_CALLS)
         every = store.totals(by=("session",))
-        assert store.totals(by=("session",), top=3) == every[:3]
+        assert _plain(store.totals(by=("session",), top=3)) == _plain(every[:3])
+        assert store.totals(by=("agent",), top=1) == store.totals(by=("agent",))[:1]
+        assert _plain(store.totals(by=("agent", "session"), top=5_000)) == _plain(store.totals(by=("agent", "session")))
+        assert store.totals(Query(agent="nobody"), by=("session",), top=3) == []
 
     def test_calls_without_a_name_are_a_group_of_their_own(self, store: Store) -> None:
         store.add([make_event(0, agent=None), make_event(1)])

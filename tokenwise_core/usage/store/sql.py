@@ -44,12 +44,18 @@ from tokenwise_core.usage.store.schema import (
     Upsert,
     insert_sql,
 )
-from tokenwise_core.usage.store.statements import events_statement, savings_statement, totals_statement
+from tokenwise_core.usage.store.statements import (
+    events_statement,
+    largest_statement,
+    savings_statement,
+    totals_statement,
+)
 from tokenwise_core.usage.store.totals import COLUMNS
 
 _PAGE = 2_000
 _APPLICATION, _OPERATION = DIMENSIONS.index("application"), DIMENSIONS.index("operation")
 _TRACKED_CELLS = 10_000
+_NAMED_GROUPS = 200  # SQLite takes conditions nested up to 1,000 deep
 _KEPT_FROM = "tokenwise.raw_kept_from_hour"
 
 
@@ -159,10 +165,14 @@ class SQLStore(ABC):
     def totals(self, query: Query = EVERYTHING, by: Sequence[str] = (), *, top: int | None = None) -> list[Row]:
         by = check_groups(by)
         plain = [name for name in by if name != "component"]
-        limit = top if "component" not in by else None
+        found: Sequence[Any] = ()
+        only: Sequence[Any] | None = None
         with self._reading() as connection:
-            statement = totals_statement(query, plain, kept_from=self._kept_from(connection), top=limit)
-            found: Sequence[Any] = connection.execute(statement).all()
+            kept_from = self._kept_from(connection)
+            if top is not None and top <= _NAMED_GROUPS and plain and "component" not in by:
+                only = connection.execute(largest_statement(query, plain, kept_from=kept_from, top=top)).all()
+            if only is None or only:
+                found = connection.execute(totals_statement(query, plain, kept_from=kept_from, only=only)).all()
         k, n = len(plain), len(plain) + len(COLUMNS)
         groups = ((tuple(row[:k]), [int(value or 0) for value in row[k:n]], row[n] or "") for row in found)
         return call_rows(groups, by, top)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
-from sqlalchemy import ColumnElement, Select, Table, func, literal, select, tuple_, union_all
+from sqlalchemy import ColumnElement, Select, Table, and_, func, literal, or_, select, tuple_, union_all
 
 from tokenwise_core.usage.store.protocol import DIMENSIONS, HOUR, PERIODS, PERSONAL, Query
 from tokenwise_core.usage.store.schema import EVENT, EVENT_DAY, EVENT_HOUR, SAVING, SAVING_HOUR, SERIES, SESSION_HOUR
@@ -81,19 +81,31 @@ def _hour(ts: float, *, up: bool) -> int:
     return math.ceil(ts / HOUR) if up else math.floor(ts / HOUR)
 
 
-def totals_statement(query: Query, by: Sequence[str], *, kept_from: int | None, top: int | None) -> Statement:
-    """Select the values of *by*, the sums of `COLUMNS` and the joined measurements."""
+def totals_statement(
+    query: Query, by: Sequence[str], *, kept_from: int | None, only: Sequence[Sequence[Any]] | None = None
+) -> Statement:
+    """Select the values of *by*, the sums of `COLUMNS` and the joined measurements; of the groups *only*, if given."""
+    found = _call_spans(query, by, kept_from)
+    parts = [_part(span, query, by, COLUMNS, measured=True, only=only) for span in found]
+    return _summed(parts, by, COLUMNS, measured=True)
+
+
+def largest_statement(query: Query, by: Sequence[str], *, kept_from: int | None, top: int) -> Statement:
+    """Select the values of *by* of the groups with the most tokens: two sums a group are soon made, sixty are not."""
+    sums = ("input_tokens", "output_tokens")
+    parts = [_part(span, query, by, sums, measured=False) for span in _call_spans(query, by, kept_from)]
+    groups = _summed(parts, by, sums, measured=False).subquery()
+    most = (groups.c.input_tokens + groups.c.output_tokens).desc()
+    return select(*(groups.c[f"by_{name}"] for name in by)).order_by(most).limit(top)
+
+
+def _call_spans(query: Query, by: Sequence[str], kept_from: int | None) -> list[Span]:
     asked = {*by, *query.names()}
     rollup = EVENT_HOUR if not asked & set(PERSONAL) else SESSION_HOUR if asked <= _IN_SESSION_HOUR else None
     found = spans(query, EVENT, rollup, kept_from=kept_from)
     if rollup is EVENT_HOUR and "hour" not in by:
         found = [part for span in found for part in (by_days(span) if span.table is EVENT_HOUR else [span])]
-    parts = [_part(span, query, by, COLUMNS, measured=True) for span in found]
-    statement = _summed(parts, by, COLUMNS, measured=True)
-    if top is None:
-        return statement
-    groups = statement.subquery()
-    return select(groups).order_by((groups.c.input_tokens + groups.c.output_tokens).desc()).limit(top)
+    return found
 
 
 def savings_statement(query: Query, by: Sequence[str], *, kept_from: int | None) -> Statement:
@@ -133,7 +145,15 @@ def _named(table: Table, query: Query) -> Iterator[ColumnElement[bool]]:
         yield group_column(table, name) == value
 
 
-def _part(span: Span, query: Query, by: Sequence[str], sums: Sequence[str], *, measured: bool) -> Statement:
+def _part(
+    span: Span,
+    query: Query,
+    by: Sequence[str],
+    sums: Sequence[str],
+    *,
+    measured: bool,
+    only: Sequence[Sequence[Any]] | None = None,
+) -> Statement:
     """Select the sums of one span, by group."""
     table = span.table
     groups = [group_column(table, name) for name in by]
@@ -144,6 +164,9 @@ def _part(span: Span, query: Query, by: Sequence[str], sums: Sequence[str], *, m
         columns.append((func.aggregate_strings(table.c.histograms, "") if kept else literal("")).label("histograms"))
     source = table.join(SERIES, table.c.series == SERIES.c.id) if _needs_series(table, query, by) else table
     statement = select(*columns).select_from(source).where(*span.conditions(), *_named(table, query))
+    if only is not None:
+        same = (zip(groups, values, strict=True) for values in only)
+        statement = statement.where(or_(*(and_(*(g.is_not_distinct_from(v) for g, v in pairs)) for pairs in same)))
     return statement.group_by(*groups)
 
 
