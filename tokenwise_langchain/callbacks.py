@@ -27,7 +27,8 @@ from tokenwise_core.usage.events import Status
 from tokenwise_core.usage.meter import Meter
 from tokenwise_core.usage.runtime import Runtime, make_runtime, shared_runtime
 from tokenwise_core.usage.store import Store
-from tokenwise_langchain.snapshots import Reply, Request, scope_of, template_variables
+from tokenwise_langchain.snapshots import Reply, Request, scope_of
+from tokenwise_langchain.templates import template_variables
 
 log = logging.getLogger("tokenwise.langchain")
 

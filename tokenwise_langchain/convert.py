@@ -5,7 +5,6 @@ A message arrives as the dict of its fields (`message.__dict__`): a snapshot tha
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any
@@ -19,7 +18,6 @@ from numpy.typing import NDArray
 from tokenwise_core.messages import (
     Answer,
     Api,
-    Media,
     Message,
     OutputSchema,
     Prompt,
@@ -31,8 +29,7 @@ from tokenwise_core.messages import (
 from tokenwise_core.protocols import Embedder
 from tokenwise_core.tokens import read_request
 from tokenwise_core.usage.components import Component
-
-Fields = Mapping[str, Any]
+from tokenwise_langchain.blocks import Fields, as_json, as_text, read_content
 
 _ROLES: Mapping[str, Role] = {
     "human": "user", "user": "user", "ai": "assistant", "assistant": "assistant", "system": "system",
@@ -88,7 +85,7 @@ def to_message(fields: Fields, index: int = 0) -> Message:
         tool_calls=to_tool_calls(fields),
         tool_call_id=fields.get("tool_call_id"),
         media=media,
-        reasoning=reasoning or _string(extra.get("reasoning_content")),
+        reasoning=reasoning or as_text(extra.get("reasoning_content")),
         tags=tuple(_tags(extra)),
         index=index,
     )
@@ -105,17 +102,15 @@ def _role(fields: Fields, extra: Fields) -> Role:
 
 def to_tool_calls(fields: Fields) -> tuple[ToolCall, ...]:
     """Return the calls of an AI message: parsed ones, those whose arguments are no JSON, the older function call."""
+    parsed, broken = fields.get("tool_calls") or (), fields.get("invalid_tool_calls") or ()
     calls = [
-        ToolCall(name=call["name"], arguments=_json(call["args"]), id=call.get("id"))
-        for call in fields.get("tool_calls") or ()
-    ]
-    calls += [
-        ToolCall(name=call.get("name") or "", arguments=call.get("args") or "", id=call.get("id"))
-        for call in fields.get("invalid_tool_calls") or ()
+        ToolCall(name=as_text(call.get("name")), arguments=as_json(call.get("args")), id=call.get("id"))
+        for call in (*parsed, *broken)
+        if isinstance(call, Mapping)
     ]
     older = (fields.get("additional_kwargs") or {}).get("function_call")
     if isinstance(older, Mapping) and not calls:
-        calls.append(ToolCall(name=_string(older.get("name")), arguments=_string(older.get("arguments")) or "{}"))
+        calls.append(ToolCall(name=as_text(older.get("name")), arguments=as_text(older.get("arguments")) or "{}"))
     return tuple(calls)
 
 
@@ -123,7 +118,7 @@ def _tags(extra: Fields) -> Iterator[Tag]:
     """Yield provenance: marks of our own levers, and the framework's on the summary it inserts."""
     ours = extra.get("tokenwise")
     for mark in ours if isinstance(ours, list | tuple) else (ours,):
-        if isinstance(mark, Mapping) and mark.get("component") in _COMPONENTS:
+        if isinstance(mark, Mapping) and as_text(mark.get("component")) in _COMPONENTS:
             start, end = mark.get("start"), mark.get("end")
             yield Tag(
                 component=str(mark["component"]),
@@ -135,92 +130,19 @@ def _tags(extra: Fields) -> Iterator[Tag]:
         yield Tag(component=Component.SUMMARY, source="SummarizationMiddleware")
 
 
-# Content blocks -------------------------------------------------------------------------------------------------------
-
-_CALLS = frozenset(
-    ("tool_use", "tool_call", "tool_call_chunk", "invalid_tool_call", "function_call", "server_tool_use",
-     "server_tool_call", "input_json_delta")
-)  # fmt: skip
-_MEDIA = {
-    "image": "image", "image_url": "image", "input_image": "image", "audio": "audio", "input_audio": "audio",
-    "video": "video", "video_url": "video", "file": "file", "input_file": "file", "document": "file", "media": "file",
-}  # fmt: skip
-
-
-def read_content(content: object) -> tuple[str, tuple[Media, ...], str]:
-    """Return the text of a message's content, the media in it, and its replayed reasoning."""
-    if isinstance(content, str):
-        return content, (), ""
-    texts: list[str] = []
-    media: list[Media] = []
-    reasoning: list[str] = []
-    for block in content if isinstance(content, list | tuple) else ():
-        if isinstance(block, str):
-            texts.append(block)
-        elif isinstance(block, Mapping):
-            _read_block(block, texts, media, reasoning)
-    return "".join(texts), tuple(media), "".join(reasoning)
-
-
-def _read_block(block: Fields, texts: list[str], media: list[Media], reasoning: list[str]) -> None:
-    kind = block.get("type")
-    if kind in _CALLS:
-        return  # the message's `tool_calls` holds them
-    if kind in ("thinking", "reasoning", "reasoning_content"):
-        reasoning.append(_thought(block))
-    elif kind in _MEDIA and not _is_text_document(block):
-        media.append(_medium(block, _MEDIA[kind]))
-    elif kind == "non_standard" and isinstance(block.get("value"), Mapping):
-        _read_block(block["value"], texts, media, reasoning)
-    elif kind == "tool_result":
-        text, found, _ = read_content(block.get("content"))
-        texts.append(text)
-        media.extend(found)
-    else:
-        texts.append(_block_text(block))
-
-
-def _block_text(block: Fields) -> str:
-    for key in ("text", "refusal"):
-        if isinstance(block.get(key), str):
-            return str(block[key])
-    if _is_text_document(block):
-        return _string(block["source"].get("data"))
-    return _json(block["json"]) if "json" in block else ""
-
-
-def _thought(block: Fields) -> str:
-    for key in ("thinking", "reasoning", "text"):
-        if isinstance(block.get(key), str):
-            return str(block[key])
-    parts = block.get("summary") or block.get("reasoning_content")
-    parts = [parts] if isinstance(parts, Mapping) else parts
-    return "".join(_string(part.get("text")) for part in parts or () if isinstance(part, Mapping))
-
-
-def _is_text_document(block: Fields) -> bool:
-    source = block.get("source")
-    return block.get("type") == "document" and isinstance(source, Mapping) and source.get("type") == "text"
-
-
-def _medium(block: Fields, kind: str) -> Media:
-    inner = block.get(str(block.get("type")))
-    inner = inner if isinstance(inner, Mapping) else {}
-    mime = _string(block.get("mime_type") or inner.get("mime_type") or inner.get("media_type")).split("/")[0]
-    detail = inner.get("detail") or block.get("detail")
-    sort = mime if mime in ("image", "audio", "video") else kind
-    return Media(kind=sort, detail=detail if isinstance(detail, str) else None)  # type: ignore[arg-type]  # a Literal
-
-
 # Tools, answer formats, APIs ------------------------------------------------------------------------------------------
 
 
 def to_tools(params: Fields) -> tuple[ToolDefinition, ...]:
     """Return the tools that are bound to the call, in the order of the wire; structured-output tools among them."""
-    given = [*(params.get("tools") or ()), *(params.get("functions") or ())]
+    given = [raw for name in ("tools", "functions") for raw in _listed(params.get(name))]
     tools = [raw if isinstance(raw, Mapping) else _as_openai_tool(raw) for raw in given]
     runs = ((api, list(run)) for api, run in groupby(tools, key=_form))
     return tuple(tool for api, run in runs for tool in read_request(_body(api, run), api).tools)
+
+
+def _listed(value: object) -> Sequence[Any]:
+    return value if isinstance(value, list | tuple) else ()
 
 
 def _form(tool: Fields) -> Api:
@@ -297,9 +219,9 @@ def to_answer(fields: Fields, generation_info: Fields | None = None) -> Answer:
     extra = fields.get("additional_kwargs") or {}
     metadata = {**(generation_info or {}), **(fields.get("response_metadata") or {})}
     return Answer(
-        text=text + _string(extra.get("refusal")),
+        text=text + as_text(extra.get("refusal")),
         tool_calls=to_tool_calls(fields),
-        reasoning=reasoning or _string(extra.get("reasoning_content")),
+        reasoning=reasoning or as_text(extra.get("reasoning_content")),
         finish_reason=next((str(metadata[key]) for key in _FINISH if metadata.get(key)), None),
     )
 
@@ -356,11 +278,3 @@ class CoreEmbeddings(Embeddings):
     def embed_query(self, text: str) -> list[float]:
         """Return the unit vector of a query."""
         return self.embed_documents([text])[0]
-
-
-def _string(value: object) -> str:
-    return value if isinstance(value, str) else ""
-
-
-def _json(value: object) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)

@@ -10,10 +10,11 @@ from langchain_core.outputs import LLMResult
 
 from tokenwise_core.messages import Answer, Message, Prompt
 from tokenwise_core.scoping import Scope
-from tokenwise_core.usage.call import Answered, CallDetails, Known, known_from_variables
+from tokenwise_core.usage.call import Answered, CallDetails
 from tokenwise_core.usage.events import Usage
 from tokenwise_core.usage.normalize import normalize_usage, usage_from_response
-from tokenwise_langchain.convert import Fields, joined, read_content, snapshot, to_answer, to_prompt
+from tokenwise_langchain.blocks import Fields
+from tokenwise_langchain.convert import joined, snapshot, to_answer, to_prompt
 
 _SESSION = ("thread_id", "session_id", "conversation_id")
 _MODEL = ("model_name", "model", "model_id")
@@ -158,43 +159,6 @@ def _choices(response: LLMResult | None) -> Iterator[tuple[dict[str, Any], Field
 def _attached(error: BaseException | None) -> object | None:
     """Return the answer that an error brings along (OpenAI's `LengthFinishReasonError.completion`)."""
     return getattr(error, "completion", None) if error is not None else None
-
-
-# Template variables ---------------------------------------------------------------------------------------------------
-
-
-def template_variables(serialized: Fields | None, inputs: object) -> tuple[Known, ...]:
-    """Return the texts that a prompt template is about to be filled with, by the component their names suggest."""
-    kwargs = (serialized or {}).get("kwargs") or {}
-    names = [*(kwargs.get("input_variables") or ()), *(kwargs.get("optional_variables") or ())]
-    if not isinstance(inputs, Mapping):
-        inputs = {names[0] if len(names) == 1 else "input": inputs}
-    given = {**(kwargs.get("partial_variables") or {}), **inputs}
-    wanted = [*names, *(kwargs.get("partial_variables") or {})] or list(given)
-    return known_from_variables({name: list(_texts(given[name])) for name in wanted if name in given})
-
-
-def _texts(value: object) -> Iterator[str]:
-    """Yield the texts as the template writes them: those of messages one by one, all else as `str` does."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, BaseMessage):
-        yield read_content(value.content)[0]
-    elif isinstance(value, list | tuple) and value and all(_is_message(item) for item in value):
-        for item in value:
-            yield from _texts(item if isinstance(item, BaseMessage) else _said_in(item))
-    elif value is not None and value != []:
-        yield str(value)
-
-
-def _is_message(item: object) -> bool:
-    if isinstance(item, tuple):
-        return len(item) == 2 and all(isinstance(part, str) for part in item)
-    return isinstance(item, BaseMessage) or (isinstance(item, Mapping) and "role" in item and "content" in item)
-
-
-def _said_in(item: Any) -> str:
-    return item[1] if isinstance(item, tuple) else read_content(item["content"])[0]
 
 
 def _first(metadata: Fields, names: Sequence[str]) -> str | None:
