@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from tokenwise_core.analytics.notation import iso, key_text
+from tokenwise_core.analytics.notation import iso, key_text, visible
 from tokenwise_core.analytics.queries import component_uses
 from tokenwise_core.analytics.report import Report
 from tokenwise_core.analytics.tables import Table, notes, period, summary, tables
@@ -38,7 +38,7 @@ def rich_report(report: Report) -> Group:
     from rich.text import Text
 
     title = Text(f"TokenWise report, {period(report)}", style="bold")
-    remarks = [Text(f"· {note}", style="dim") for note in notes(report)]
+    remarks = [Text(f"· {visible(note)}", style="dim") for note in notes(report)]
     store = [Text(report.store, style="dim")] if report.store else []
     return Group(title, *store, _figures(report), Text(), *map(rich_table, tables(report)), *remarks)
 
@@ -65,10 +65,10 @@ def rich_table(table: Table) -> Group:
     for number, name in enumerate(table.columns):
         rich.add_column(name, justify="right" if number else "left", overflow="fold", no_wrap=bool(number))
     for row in table.rows:
-        rich.add_row(*map(Text, row))
+        rich.add_row(*(Text(visible(cell)) for cell in row))
     rich.add_section()
     for row in table.sums:
-        rich.add_row(*map(Text, row), style="bold")
+        rich.add_row(*(Text(visible(cell)) for cell in row), style="bold")
     return Group(Text(table.title, style="bold"), rich)
 
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from html import escape
 from importlib.resources import files
 
-from tokenwise_core.analytics.notation import compact, count, key_text, moment, nano_dollars, share
+from tokenwise_core.analytics.notation import compact, count, key_text, markup, moment, nano_dollars, share
 from tokenwise_core.analytics.plots import Piece, Stack, bars, columns, legend
 from tokenwise_core.analytics.report import Report
 from tokenwise_core.analytics.tables import Table, cost, notes, period, summary, tables
@@ -23,9 +22,9 @@ PAGE_GROUPS = ("agent", "model", "session")
 def html_report(report: Report, timeline: Timeline) -> str:
     """Return the page."""
     figures = "".join(
-        f"<div><dt>{escape(name)}</dt><dd>{escape(figure)}</dd></div>" for name, figure in summary(report)
+        f"<div><dt>{markup(name)}</dt><dd>{markup(figure)}</dd></div>" for name, figure in summary(report)
     )
-    remarks = "".join(f"<li>{escape(note)}</li>" for note in notes(report))
+    remarks = "".join(f"<li>{markup(note)}</li>" for note in notes(report))
     style = files("tokenwise_core.analytics").joinpath("report.css").read_text(encoding="utf-8")
     return f"""<!doctype html>
 <html lang="en">
@@ -39,7 +38,7 @@ def html_report(report: Report, timeline: Timeline) -> str:
 {style}</style>
 </head>
 <body>
-<header><h1>Where the tokens went</h1><p>{escape(period(report))} · {escape(report.store)}</p></header>
+<header><h1>Where the tokens went</h1><p>{markup(period(report))} · {markup(report.store)}</p></header>
 <dl class="figures">{figures}</dl>
 <main>{"".join(_plots(report, timeline))}</main>
 <section>{_tables(report)}</section>
@@ -51,8 +50,8 @@ def html_report(report: Report, timeline: Timeline) -> str:
 
 def html_tables(report: Report) -> str:
     """Return the report's figures and tables as a fragment for a notebook, with its styles inline."""
-    figures = " · ".join(f"{escape(name)}: <b>{escape(figure)}</b>" for name, figure in summary(report))
-    remarks = "".join(f'<div style="opacity:.7">{escape(note)}</div>' for note in notes(report))
+    figures = " · ".join(f"{markup(name)}: <b>{markup(figure)}</b>" for name, figure in summary(report))
+    remarks = "".join(f'<div style="opacity:.7">{markup(note)}</div>' for note in notes(report))
     return f'<div class="tokenwise"><p>{figures}</p>{_tables(report, inline=True)}{remarks}</div>'
 
 
@@ -66,14 +65,14 @@ def _table(table: Table, *, inline: bool) -> str:
     foot = "".join(f"<tr>{_cells(row, 'th', inline=inline)}</tr>" for row in table.sums)
     title = ' style="text-align:left;font-weight:bold;padding-top:1em"' if inline else ""
     return (
-        f"<table><caption{title}>{escape(table.title)}</caption><thead><tr>{head}</tr></thead>"
+        f"<table><caption{title}>{markup(table.title)}</caption><thead><tr>{head}</tr></thead>"
         f"<tbody>{body}</tbody><tfoot>{foot}</tfoot></table>"
     )
 
 
 def _cells(row: Sequence[str], tag: str, *, inline: bool) -> str:
     left, right = (f' style="text-align:{side};padding:2px 10px"' if inline else "" for side in ("left", "right"))
-    name, *numbers = map(escape, row)
+    name, *numbers = map(markup, row)
     return f"<{tag}{left}>{name}</{tag}>" + "".join(f"<{tag}{right}>{number}</{tag}>" for number in numbers)
 
 
@@ -164,7 +163,7 @@ def _top_sessions(rows: Sequence[Row]) -> str:
 
 def _figure(title: str, drawing: str, key: str = "", *, wide: bool = False) -> str:
     return (
-        f'<figure class="{"wide" if wide else "half"}"><figcaption>{escape(title)}</figcaption>{drawing}{key}</figure>'
+        f'<figure class="{"wide" if wide else "half"}"><figcaption>{markup(title)}</figcaption>{drawing}{key}</figure>'
     )
 
 

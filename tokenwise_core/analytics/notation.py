@@ -4,11 +4,23 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from decimal import ROUND_HALF_EVEN, Decimal
+from html import escape
 
 from tokenwise_core.usage.events import NANO
 
 UNKNOWN = "–"
 NAMELESS = "(none)"
+_CONTROLS = dict.fromkeys((*range(0x20), *range(0x7F, 0xA0), *range(0xD800, 0xE000), 0xFFFE, 0xFFFF), "\ufffd")
+
+
+def visible(text: str) -> str:
+    """Replace what a terminal or a page must not be given: control characters, halves of surrogate pairs."""
+    return text.translate(_CONTROLS)
+
+
+def markup(text: str) -> str:
+    """Escape *text* for HTML and SVG."""
+    return escape(visible(text))
 
 
 def count(n: int | None, *, estimated: bool = False) -> str:

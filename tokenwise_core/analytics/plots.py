@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from html import escape
 
-from tokenwise_core.analytics.notation import compact
+from tokenwise_core.analytics.notation import compact, markup
 
 _AXIS = 46  # room for the numbers of the axis, in pixels
 _BAR, _GAP = 18, 8
@@ -60,7 +59,7 @@ def bars(stacks: Sequence[Stack], *, title: str, width: int = 510, top: float | 
     drawn = []
     for number, (stack, name) in enumerate(zip(stacks, shortened([stack.label for stack in stacks]), strict=True)):
         y = 4 + number * (_BAR + _GAP)
-        drawn.append(f"<g><title>{escape(stack.label)}</title>")
+        drawn.append(f"<g><title>{markup(stack.label)}</title>")
         drawn.append(f"{_text(name, x=_LABEL - 8, y=y + 13, style='name', anchor='end')}</g>")
         drawn.extend(_row(stack, y=y, scale=room / full))
         drawn.append(_text(stack.value, x=_LABEL + room * min(1, stack.total / full) + 6, y=y + 13, style="value"))
@@ -69,7 +68,7 @@ def bars(stacks: Sequence[Stack], *, title: str, width: int = 510, top: float | 
 
 def legend(pieces: Iterable[tuple[str, str]]) -> str:
     """Return the key of a plot from (name, CSS class)."""
-    items = "".join(f'<li><span class="swatch {escape(style)}"></span>{escape(name)}</li>' for name, style in pieces)
+    items = "".join(f'<li><span class="swatch {markup(style)}"></span>{markup(name)}</li>' for name, style in pieces)
     return f'<ul class="legend">{items}</ul>'
 
 
@@ -134,14 +133,14 @@ def _row(stack: Stack, *, y: float, scale: float) -> Iterable[str]:
 
 def _rectangle(piece: Piece, where: str, *, x: float, y: float, width: float, height: float) -> str:
     return (
-        f'<rect class="{escape(piece.style)}" x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}">'
-        f"<title>{escape(where)}: {escape(piece.name)}</title></rect>"
+        f'<rect class="{markup(piece.style)}" x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{height:.1f}">'
+        f"<title>{markup(where)}: {markup(piece.name)}</title></rect>"
     )
 
 
 def _text(text: str, *, x: float, y: float, style: str, anchor: str = "start") -> str:
-    return f'<text class="{style}" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(text)}</text>'
+    return f'<text class="{style}" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{markup(text)}</text>'
 
 
 def _svg(content: str, *, title: str, width: int, height: int) -> str:
-    return f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{escape(title)}">{content}</svg>'
+    return f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{markup(title)}">{content}</svg>'

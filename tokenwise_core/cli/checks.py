@@ -178,7 +178,7 @@ def _contents(opened: Store) -> Iterator[Finding]:
     ours = [(str(row.key["model"]), _not_reported(row.totals.sources)) for row in rows]
     counted = {model: n for model, n in ours if n}
     if counted:
-        text = f"{sum(counted.values()):,} calls reported none and were counted by us: {', '.join(counted)}"
+        text = f"calls that reported none and were counted by us: {sum(counted.values()):,} of {', '.join(counted)}"
         yield Finding(name="usage", text=text, mark=Mark.NOTE, remedy=STREAM_REMEDY)
     unpriced = sorted({str(row.key["model"]) for row in rows if row.totals.unpriced_calls and row.totals.total_tokens})
     if unpriced:

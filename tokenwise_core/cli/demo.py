@@ -97,9 +97,13 @@ class _Bars:
 
     def __init__(self, bars: Progress) -> None:
         self._bars = bars
+        self._start: TaskID | None = bars.add_task("loading frameworks, handbook and embedder", total=None)
         self._tasks: dict[str, TaskID] = {}
 
     def __call__(self, path: str, done: int, total: int) -> None:
+        if self._start is not None:
+            self._bars.remove_task(self._start)
+            self._start = None
         if path not in self._tasks:
             self._tasks[path] = self._bars.add_task(path, total=total)
             if self._bars.disable:

@@ -5,12 +5,15 @@ from html.parser import HTMLParser
 from xml.etree import ElementTree as ET
 
 import pytest
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
 
-from tests.events import START, make_event
+from tests.events import START, events, make_event
 from tokenwise_core.analytics.html import PAGE_GROUPS, html_report
 from tokenwise_core.analytics.plots import nice_ceiling, shortened
 from tokenwise_core.analytics.report import make_report
 from tokenwise_core.analytics.timeline import MAX_BINS, make_timeline
+from tokenwise_core.usage.events import UsageEvent
 from tokenwise_core.usage.store import MemoryStore
 
 EVIL = '"><script>alert(1)</script><img src=x onerror=alert(1)>&'
@@ -87,6 +90,17 @@ def test_names_are_escaped_wherever_they_stand(field: str) -> None:
     assert "<script>alert" not in page
     assert "<img src=x" not in page
     assert tags(page).open == []
+
+
+@settings(phases=[Phase.explicit, Phase.reuse, Phase.generate])  # a page of any events takes minutes to shrink
+@given(calls=st.lists(events, max_size=5, unique_by=lambda event: event.id))
+def test_law_any_names_give_a_well_formed_page(calls: list[UsageEvent]) -> None:
+    store = MemoryStore()
+    store.add(calls)
+    page = page_of(store)
+    assert tags(page).open == []
+    for svg in re.findall(r"<svg.*?</svg>", page, re.DOTALL):
+        ET.fromstring(svg)
 
 
 def test_an_empty_store_still_gives_a_page() -> None:

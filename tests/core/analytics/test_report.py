@@ -5,16 +5,19 @@ import io
 import json
 
 import pytest
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
 from inline_snapshot import snapshot
 
-from tests.events import START, make_event
+from tests.events import START, events, make_event
 from tokenwise_core.analytics.formats import csv_report, json_report, plain_report
 from tokenwise_core.analytics.report import Report, make_report
 from tokenwise_core.errors import BadInput
 from tokenwise_core.usage.components import Breakdown, Component, CountSource
-from tokenwise_core.usage.events import Cost, Status, Usage
+from tokenwise_core.usage.events import Cost, Status, Usage, UsageEvent
 from tokenwise_core.usage.savings import Saving, Spend
 from tokenwise_core.usage.store import MemoryStore, Query
+from tokenwise_core.usage.store.protocol import GROUPS
 
 NOW = START + 600
 
@@ -196,6 +199,15 @@ def test_names_are_never_read_as_markup() -> None:
     assert "[bold]loud[/bold]" in plain_report(report_of(store, "agent"))
 
 
+def test_a_name_cannot_command_the_terminal() -> None:
+    store = MemoryStore()
+    store.add([make_event(0, agent="\x1b[31mred\x07", response_model="\x1b]0;title\x07", cost=None)])
+    text = plain_report(report_of(store, "agent"))
+    assert "\x1b" not in text
+    assert "\x07" not in text
+    assert "[31mred" in text
+
+
 def test_an_empty_store_gives_a_report_without_figures() -> None:
     text = plain_report(report_of(MemoryStore()))
     assert "calls                  0" in text
@@ -213,6 +225,23 @@ def test_the_busiest_hour_is_never_quieter_than_the_mean(store: MemoryStore) -> 
     report = make_report(store, Query(since=START), clock=lambda: START + 4 * 3600)
     assert report.requests_per_minute == pytest.approx(70 / 240)
     assert report.busiest_requests_per_minute == pytest.approx(40 / (2800 / 60))
+
+
+@settings(phases=[Phase.explicit, Phase.reuse, Phase.generate])  # any six events take minutes to shrink
+@given(calls=st.lists(events, max_size=6, unique_by=lambda event: event.id), by=st.sampled_from(GROUPS))
+def test_law_whatever_was_recorded_groups_sum_to_the_total_and_every_format_can_be_read(
+    calls: list[UsageEvent], by: str
+) -> None:
+    store = MemoryStore()
+    store.add(calls)
+    report = make_report(store, by=(by,), clock=lambda: NOW)
+    if by != "component":
+        assert sum(row.totals.calls for row in report.groups[by]) == len(calls)
+        assert sum(row.totals.total_tokens for row in report.groups[by]) == report.totals.total_tokens
+    assert json.loads(json_report(report))["totals"]["calls"] == len(calls)
+    groups = list(csv.DictReader(io.StringIO(csv_report(report), newline="")))
+    assert len(groups) == len(report.groups.get(by, [c for c in report.totals.tokens if report.totals.tokens[c]]))
+    assert "Where the tokens went" in plain_report(report)
 
 
 def test_what_cannot_be_grouped_by_is_bad_input(store: MemoryStore) -> None:

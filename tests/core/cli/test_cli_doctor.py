@@ -51,7 +51,7 @@ def test_calls_that_reported_no_usage_bring_the_remedy(store: SQLiteStore, capsy
     store.add([make_event(9, usage=usage)])
     assert main(["doctor", "--store", store.url]) == 0
     shown = " ".join(capsys.readouterr().out.split())
-    assert "1 calls reported none and were counted by us: gpt-5-mini" in shown
+    assert "calls that reported none and were counted by us: 1 of gpt-5-mini" in shown
     assert "ChatOpenAI(stream_usage=True)" in shown
     assert "OpenAILike(additional_kwargs={'stream_options': {'include_usage': True}})" in shown
 
