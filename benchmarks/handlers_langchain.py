@@ -20,7 +20,7 @@ from tokenwise_core.demo.workload import load_workload
 from tokenwise_core.usage.store import MemoryStore
 from tokenwise_langchain import TokenBreakdownHandler
 
-CALLS, QUICK_CALLS, WARM, BLOCK = 800, 80, 80, 10
+CALLS, QUICK_CALLS, WARM, BLOCK = 2000, 80, 80, 10
 CHUNKS = 200
 SAID = "I ordered the blue kettle on the third of May and it has not come; order number {} says shipped. " * 2
 ANSWERED = "Order {} left our warehouse on the fifth; the carrier's depot in Leeds has it since the seventh. " * 2
@@ -112,22 +112,25 @@ def _caller(model: Any, messages: Sequence[BaseMessage], handler: BaseCallbackHa
 
 
 def interleaved(variants: Sequence[Callable[[], None]], calls: int) -> tuple[list[float], list[float]]:
-    """Return each variant's median CPU time of the thread and mean of the process, in µs a call.
+    """Return what each variant takes, in µs a call: CPU time of the thread (medians) and of the process (means).
 
-    They take turns, so that a busy machine hits all alike. What a variant leaves to other threads is waited for at the
-    end of its turn: it is in its process time, and does not disturb the next one.
+    They take turns, and each later variant is the first one's median plus the median difference of a turn: a busy
+    machine hits neighbours alike. What a variant leaves to other threads is waited for at the end of its turn: it is
+    in its process time, and does not disturb the next one.
     """
-    times: list[list[int]] = [[] for _ in variants]
+    blocks: list[list[float]] = [[] for _ in variants]
     process = [0] * len(variants)
     for turn in range((WARM + calls) // BLOCK):
         for position, call in enumerate(variants):
             began = time.process_time_ns()
-            taken = [_timed(call) for _ in range(BLOCK)]
+            taken = median(_timed(call) for _ in range(BLOCK))
             getattr(call, "settle", int)()
             if turn >= WARM // BLOCK:
-                times[position].extend(taken)
+                blocks[position].append(taken)
                 process[position] += time.process_time_ns() - began
-    return [median(taken) / 1e3 for taken in times], [spent / calls / 1e3 for spent in process]
+    alone = median(blocks[0])
+    over = [median(mine - first for mine, first in zip(block, blocks[0], strict=True)) for block in blocks]
+    return [(alone + more) / 1e3 for more in over], [spent / calls / 1e3 for spent in process]
 
 
 def _timed(call: Callable[[], None]) -> int:

@@ -29,6 +29,8 @@ class Scope:
 
     def filled_from(self, other: Scope) -> Scope:
         """Return self with what is None taken from *other*; labels are merged, self's win."""
+        if other is self or other is _EMPTY:  # nearly always: runs inside one `scope(...)` share it
+            return self
         missing = {
             name: getattr(other, name)
             for name in _NAMES
