@@ -21,19 +21,16 @@ from tokenwise_core.messages import (
     Api,
     Media,
     Message,
-    OutputSchema,
     Prompt,
     Role,
-    Tag,
     ToolCall,
     ToolDefinition,
 )
 from tokenwise_core.protocols import Embedder
-from tokenwise_core.tokens import read_request
 from tokenwise_core.usage.call import Answered
-from tokenwise_core.usage.components import Component
 from tokenwise_core.usage.events import Usage
 from tokenwise_core.usage.normalize import usage_from_response
+from tokenwise_core.usage.parameters import counted_options, listed, read_output_schema, read_tags, read_tools
 from tokenwise_llamaindex.snapshots import Reply, Snapshot
 
 Fields = Mapping[str, Any]
@@ -42,11 +39,6 @@ _ROLES: Mapping[str, Role] = {
     "system": "system", "developer": "developer", "user": "user", "assistant": "assistant", "chatbot": "assistant",
     "model": "assistant", "tool": "tool", "function": "tool",
 }  # fmt: skip
-_COMPONENTS = frozenset(str(component) for component in Component)
-_COUNTED_OPTIONS = (
-    "tool_choice", "parallel_tool_calls", "max_tokens", "max_completion_tokens", "max_output_tokens", "reasoning",
-    "reasoning_effort", "thinking", "thinking_budget", "thinking_config", "previous_response_id", "truncation",
-)  # fmt: skip
 
 
 def to_prompt(messages: Iterable[Snapshot], params: Fields, *, api: Api = "chat") -> Prompt:
@@ -54,9 +46,9 @@ def to_prompt(messages: Iterable[Snapshot], params: Fields, *, api: Api = "chat"
     return Prompt(
         messages=tuple(to_message(message, index) for index, message in enumerate(messages)),
         tools=to_tools(params),
-        output_schema=to_output_schema(params),
+        output_schema=read_output_schema(params),
         api=api,
-        options={name: params[name] for name in _COUNTED_OPTIONS if params.get(name) is not None},
+        options=counted_options(params),
     )
 
 
@@ -76,10 +68,10 @@ def to_message(message: Snapshot, index: int = 0) -> Message:
         text="".join(texts),  # as the integrations send it: blocks follow each other without a separator
         name=_text(message.extra.get("name")) or None if role != "tool" else None,
         tool_calls=tuple(to_tool_calls(message)),
-        tool_call_id=message.extra.get("tool_call_id"),
+        tool_call_id=_text(message.extra.get("tool_call_id")) or None,
         media=tuple(media),
         reasoning="".join(reasoning),
-        tags=tuple(_tags(message.extra)),
+        tags=tuple(read_tags(message.extra.get("tokenwise"))),
         index=index,
     )
 
@@ -119,7 +111,7 @@ def to_tool_calls(message: Snapshot) -> Iterator[ToolCall]:
     blocks = [block for block in message.blocks if not isinstance(block, str) and block["block_type"] == "tool_call"]
     for block in blocks:
         yield ToolCall(name=block["tool_name"], arguments=_json(block["tool_kwargs"]), id=block.get("tool_call_id"))
-    for call in () if blocks else message.extra.get("tool_calls") or ():
+    for call in () if blocks else listed(message.extra.get("tool_calls")):
         function = _field(call, "function") or call
         arguments = _field(function, "arguments")
         yield ToolCall(
@@ -129,60 +121,23 @@ def to_tool_calls(message: Snapshot) -> Iterator[ToolCall]:
         )
 
 
-def _tags(extra: Fields) -> Iterator[Tag]:
-    """Yield the provenance that our own levers leave on a message."""
-    ours = extra.get("tokenwise")
-    for mark in ours if isinstance(ours, list | tuple) else (ours,):
-        if isinstance(mark, Mapping) and mark.get("component") in _COMPONENTS:
-            start, end = mark.get("start"), mark.get("end")
-            yield Tag(
-                component=str(mark["component"]),
-                source=mark.get("source"),
-                start=start if isinstance(start, int) else 0,
-                end=end if isinstance(end, int) else None,
-            )
-
-
-# Tools, answer formats, providers -------------------------------------------------------------------------------------
+# Tools and providers --------------------------------------------------------------------------------------------------
 
 
 def to_tools(params: Fields) -> tuple[ToolDefinition, ...]:
     """Return the tools of a call: specifications in any provider's form, or LlamaIndex tools as they are."""
-    given = params.get("tools") or params.get("functions") or ()
+    given = params.get("tools") or params.get("functions")
     if isinstance(given, Mapping):  # Bedrock: {"tools": [...], "toolChoice": ...}
-        given = given.get("tools") or ()
-    return tuple(definition for tool in given for definition in _definitions(tool))
+        given = given.get("tools")
+    return read_tools(_specification(tool) for tool in listed(given))
 
 
-def _definitions(tool: object) -> tuple[ToolDefinition, ...]:
+def _specification(tool: object) -> Fields:
     if isinstance(tool, BaseTool):
-        tool = tool.metadata.to_openai_tool(skip_length_check=True)
-    elif not isinstance(tool, Mapping):
-        dump = getattr(tool, "model_dump", None)
-        tool = dump(exclude_none=True) if callable(dump) else {"type": type(tool).__name__}
-    if "toolSpec" in tool:
-        return read_request({"toolConfig": {"tools": [tool]}}, "bedrock").tools
-    if "functionDeclarations" in tool or "function_declarations" in tool:
-        return read_request({"tools": [tool]}, "google").tools
-    if "input_schema" in tool:
-        return read_request({"tools": [tool]}, "anthropic").tools
-    if "type" not in tool and "name" in tool:
-        return read_request({"functions": [tool]}, "chat").tools
-    return read_request({"tools": [tool]}, "responses").tools
-
-
-def to_output_schema(params: Fields) -> OutputSchema | None:
-    """Return the JSON schema that the answer must follow, in whichever parameter the integration takes it."""
-    answer = params.get("response_format") or params.get("response_schema") or params.get("format")
-    if isinstance(answer, type) and issubclass(answer, BaseModel):
-        return OutputSchema(name=answer.__name__, schema=answer.model_json_schema(), strict=True)
-    if isinstance(params.get("text"), Mapping):
-        return read_request({"text": params["text"]}, "responses").output_schema
-    if not isinstance(answer, Mapping):
-        return None
-    if "json_schema" in answer:
-        return read_request({"response_format": answer}, "chat").output_schema
-    return OutputSchema(schema=answer) if "properties" in answer else None
+        return tool.metadata.to_openai_tool(skip_length_check=True)
+    if isinstance(tool, BaseModel):
+        return tool.model_dump(exclude_none=True)
+    return tool if isinstance(tool, Mapping) else {"type": type(tool).__name__}
 
 
 _PROVIDERS = (  # parts of `class_name()`, the more telling ones first

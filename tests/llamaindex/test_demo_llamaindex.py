@@ -1,0 +1,90 @@
+"""LlamaIndex's half of the demo on two short conversations: real agent, chat engine and query engine, all accounted."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+import tokenwise_llamaindex
+from tokenwise_core.demo.runner import DemoContext
+from tokenwise_core.demo.workload import load_workload
+from tokenwise_core.errors import BadInput
+from tokenwise_core.testing import HashEmbedder, capture_usage
+from tokenwise_core.usage.components import Breakdown
+from tokenwise_core.usage.runtime import make_runtime
+from tokenwise_core.usage.store import MemoryStore
+from tokenwise_llamaindex.demo import DeskToolMetadata, live_model, run
+
+TURNS = 5
+
+
+@pytest.fixture
+def context() -> DemoContext:
+    workload = load_workload()
+    chosen = [c for style in ("agent", "rag") for c in workload.conversations if c.style == style]
+    short = [replace(c, turns=c.turns[:TURNS]) for c in (chosen[2], chosen[-1])]
+    return DemoContext(
+        workload=replace(workload, conversations=tuple(short)),
+        embedder=HashEmbedder(),
+        runtime=make_runtime(MemoryStore()),
+    )
+
+
+def test_every_turn_is_answered_and_booked_under_its_names(context: DemoContext) -> None:
+    seen: list[tuple[str, int, int]] = []
+    context = replace(context, progress=lambda path, done, total: seen.append((path, done, total)))
+    talk, chat = context.workload.conversations
+    with capture_usage(context.runtime.recorder) as events:
+        answers = run(context)
+    single = [turn.id for turn in chat.turns if turn.kind == "document"]
+    assert [answer.turn for answer in answers] == [turn.id for turn in (*talk.turns, *chat.turns)] + single
+    assert seen[-1] == ("llamaindex query engine", len(single), len(single))
+    calls = [event for event in events if event.operation == "chat"]
+    assert {event.scope.session for event in calls} == {
+        f"{talk.id} agent", f"{chat.id} chat engine", f"{chat.id} query engine",
+    }  # fmt: skip
+    assert {(event.scope.application, event.scope.agent, event.scope.user) for event in calls} == {
+        ("demo", talk.agent, talk.user), ("demo", chat.agent, chat.user),
+    }  # fmt: skip
+    assert all(event.breakdown.input_tokens == event.usage.input_tokens for event in calls)
+    parts = sum((event.breakdown for event in calls), Breakdown())
+    for component in ("system_prompt", "tool_definitions", "retrieved_context", "history", "few_shot", "user_input"):
+        assert parts[component] > 0
+    assert any(event.streamed for event in calls)
+
+
+async def test_it_runs_inside_a_running_event_loop(context: DemoContext) -> None:
+    first = context.workload.conversations[0]
+    short = replace(context.workload, conversations=(replace(first, turns=first.turns[:1]),))
+    assert len(run(replace(context, workload=short))) == 1
+
+
+def test_a_tools_schema_is_kept_as_it_is() -> None:
+    for definition in load_workload().tools:
+        specification = DeskToolMetadata(definition).to_openai_tool(skip_length_check=True)["function"]
+        assert specification["parameters"] == definition.parameters
+        assert specification["name"] == definition.name
+
+
+def test_a_live_model_is_an_integrations_class(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "none")
+    for name in ("openai:gpt-4o-mini", "gpt-4o-mini"):
+        model = live_model(name)
+        assert (type(model).__name__, model.metadata.model_name) == ("OpenAI", "gpt-4o-mini")
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [("groq:llama-3", "pip install llama-index-llms-groq"), ("nobody:x", "provider:model"), ("x", "provider:model")],
+)
+def test_a_model_that_cannot_be_had_is_one_clear_line(name: str, told: str) -> None:
+    with pytest.raises(BadInput, match=told):
+        live_model(name)
+
+
+def test_public_names_are_there_and_no_others() -> None:
+    for name in tokenwise_llamaindex.__all__:
+        assert getattr(tokenwise_llamaindex, name).__name__ == name
+    with pytest.raises(AttributeError):
+        tokenwise_llamaindex.nothing  # noqa: B018
