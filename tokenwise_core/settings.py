@@ -31,6 +31,14 @@ class Settings(BaseSettings):
     store: str = Field(default_factory=default_store, description="URL of the usage store")
     prices: Path | None = Field(default=None, description="TOML file with prices of your own")
     keep_text: bool = Field(default=False, description="store prompts and answers with each event")
+    redact: str | None = Field(
+        default=None,
+        pattern=r"^[\w.]+:\w+$",
+        description="hook for each kept text: package.module:function",
+    )
+    raw_days: float = Field(default=30, gt=0, description="how long single calls are kept")
+    rollup_days: float = Field(default=400, gt=0, description="how long hourly and daily sums are kept")
+    max_store_mb: float | None = Field(default=None, gt=0, description="how large the store may grow")
 
     @classmethod
     def settings_customise_sources(

@@ -1,4 +1,4 @@
-"""The kill switch: `TOKENWISE_DISABLED=1`, or `disable()` at run time, leaves the application as if we were not there."""
+"""The kill switch: `TOKENWISE_DISABLED=1`, or `disable()` at run time, and it is as if we were not there."""
 
 from __future__ import annotations
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -30,7 +29,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     0 is success, 1 a finding (`prices check`), 2 bad input with one line on stderr, 130 Ctrl-C, 141 a closed pipe.
     """
-    logging.getLogger("tokenwise").addHandler(logging.NullHandler())  # a command says in its own words what is wrong
     try:
         status = _run(list(sys.argv[1:] if argv is None else argv))
         sys.stdout.flush()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.metadata import entry_points
 from typing import Literal
 
@@ -19,6 +19,13 @@ from tokenwise_core.usage.runtime import Runtime
 log = logging.getLogger("tokenwise.demo")
 
 Tier = Literal["cheap", "strong"]
+Progress = Callable[[str, int, int], None]
+"""Called with a path's name, the turns done, and the turns in all."""
+
+
+def no_progress(path: str, done: int, total: int) -> None:
+    """Show nothing."""
+
 
 APPLICATION = "demo"
 """What both halves book the demo's calls under: `tokenwise purge --application demo` removes them."""
@@ -50,7 +57,7 @@ class DemoContext:
     tier: Tier = "strong"
     clock: Clock = time.time
     desk: Callable[[], Desk] = Desk
-    progress: Callable[[str, int, int], None] = field(default=lambda path, done, total: None)
+    progress: Progress = no_progress
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +93,7 @@ def run_demo(
     only: Iterable[str] | None = None,
     embedder: Embedder | None = None,
     workload: Workload | None = None,
-    progress: Callable[[str, int, int], None] = lambda path, done, total: None,
+    progress: Progress = no_progress,
 ) -> list[DemoAnswer]:
     """Run the workload through each framework that is installed (or those named in *only*)."""
     wanted = set(only) if only is not None else None

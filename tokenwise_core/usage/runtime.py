@@ -7,14 +7,15 @@ import os
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from importlib import import_module
 
-from tokenwise_core.errors import StoreError
-from tokenwise_core.settings import Settings
+from tokenwise_core.errors import BadInput, StoreError
+from tokenwise_core.settings import Settings, default_store, load_settings
 from tokenwise_core.tokens import Calibration, TokenCounter
 from tokenwise_core.usage.accountant import Accountant
 from tokenwise_core.usage.pricing import PriceBook
 from tokenwise_core.usage.recorder import Recorder
-from tokenwise_core.usage.store import MemoryStore, Store, open_store
+from tokenwise_core.usage.store import MemoryStore, Retention, Store, open_store
 
 log = logging.getLogger("tokenwise.store")
 
@@ -36,9 +37,10 @@ _lock = threading.Lock()
 def shared_runtime(store: str | None = None) -> Runtime:
     """Return this process's runtime of the store at URL *store* (default: `TOKENWISE_STORE`).
 
-    A store that cannot be opened is logged once and replaced by one in memory: the application goes on.
+    A store that cannot be opened is logged once and replaced by one in memory, settings that cannot be read by the
+    defaults: the application goes on.
     """
-    settings = Settings()
+    settings = _settings()
     url = store or settings.store
     key = (os.getpid(), url)  # a forked child opens its own
     with _lock:
@@ -58,14 +60,58 @@ def make_runtime(
 
     *counters* count models that we don't know, by name: `{"mine": TokenCounter(my_count, model="mine")}`.
     """
-    settings = settings or Settings()
-    prices = prices or PriceBook(overrides=settings.prices)
+    settings = settings or _settings()
     accountant = Accountant(
-        prices=prices, calibration=_calibration(store), counters=counters, keep_text=settings.keep_text
+        prices=prices or _prices(settings),
+        calibration=_calibration(store),
+        counters=counters,
+        keep_text=settings.keep_text,
     )
-    recorder = Recorder(store)
+    recorder = Recorder(store, retention=_retention(settings), redact=_redact(settings))
     recorder.after_write(_saver(store, accountant.calibration))
     return Runtime(recorder=recorder, accountant=accountant)
+
+
+def _settings() -> Settings:
+    try:
+        return load_settings()
+    except (BadInput, OSError) as error:
+        log.warning("the settings cannot be read (%s); the defaults are used", error)
+        return Settings.model_construct(store=default_store())
+
+
+def _prices(settings: Settings) -> PriceBook:
+    try:
+        return PriceBook(overrides=settings.prices)
+    except (BadInput, OSError) as error:
+        log.warning("your prices cannot be read (%s); the list prices are used", error)
+        return PriceBook()
+
+
+def _retention(settings: Settings) -> Retention:
+    cap = settings.max_store_mb
+    return Retention(
+        raw_days=settings.raw_days,
+        rollup_days=settings.rollup_days,
+        max_bytes=None if cap is None else round(cap * 1_000_000),
+    )
+
+
+def _redact(settings: Settings) -> Callable[[str], str | None] | None:
+    """Return the user's hook; where it cannot be imported no text is kept at all."""
+    if settings.redact is None:
+        return None
+    module, _, name = settings.redact.partition(":")
+    try:
+        hook: Callable[[str], str | None] = getattr(import_module(module), name)
+    except Exception as error:  # fail-open for the call, fail-closed for its text
+        log.warning("the redact hook %s cannot be imported (%s): no text is kept", settings.redact, error)
+        return _nothing
+    return hook
+
+
+def _nothing(text: str) -> None:
+    """Keep nothing of *text*."""
 
 
 def _open_or_memory(url: str) -> Store:
@@ -80,7 +126,7 @@ def _calibration(store: Store) -> Calibration:
     try:
         state = store.get_state(CALIBRATION_KEY)
         return Calibration.from_dict(state) if state else Calibration()
-    except Exception as error:  # noqa: BLE001  fail-open: a bad state is a cold start
+    except Exception as error:  # fail-open: a bad state is a cold start
         log.warning("the calibration state cannot be read (%s); starting anew", type(error).__name__)
         return Calibration()
 

@@ -48,9 +48,7 @@ class TestTimes:
         midnight = datetime(2026, 6, 30, 22, tzinfo=UTC).timestamp()
         assert queries.parse_time("2026-07-01", now=NOW, tz=BERLIN) == midnight
 
-    @pytest.mark.parametrize(
-        "text", ["", "yesterday", "24", "h", "-3h", "2026-13-01", "2026-02-30", "24 hours"]
-    )
+    @pytest.mark.parametrize("text", ["", "yesterday", "24", "h", "-3h", "2026-13-01", "2026-02-30", "24 hours"])
     def test_anything_else_is_bad_input(self, text: str) -> None:
         with pytest.raises(BadInput, match="no time"):
             queries.parse_time(text, now=NOW)
