@@ -178,9 +178,12 @@ class TokenBreakdownHandler(Reporting, BaseCallbackHandler):
 
     @override
     def start_trace(self, trace_id: str | None = None) -> None:
-        """Install the handler, unless somebody has uninstalled it."""
-        if not self._withdrawn and not self.installed:
-            self.install()
+        """Install the handler, unless somebody has uninstalled it; LlamaIndex lets what is raised here through."""
+        try:
+            if not self._withdrawn and not self.installed:
+                self.install()
+        except Exception as error:  # fail-open
+            self._listener.failed(error)
 
     @override
     def end_trace(self, trace_id: str | None = None, trace_map: dict[str, list[str]] | None = None) -> None:
