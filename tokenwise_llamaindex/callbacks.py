@@ -22,7 +22,7 @@ from typing_extensions import override
 from tokenwise_core.analytics.live import Reporting
 from tokenwise_core.switch import enabled
 from tokenwise_core.usage.meter import Meter
-from tokenwise_core.usage.runtime import Runtime, make_runtime, shared_runtime
+from tokenwise_core.usage.runtime import Runtime, runtime_of
 from tokenwise_core.usage.store import Store
 from tokenwise_llamaindex.listener import Listener
 
@@ -127,7 +127,7 @@ class TokenBreakdownHandler(Reporting, BaseCallbackHandler):
         super().__init__(event_starts_to_ignore=[], event_ends_to_ignore=[])
         self._url = store if isinstance(store, str) else None
         self._log = log
-        runtime = runtime or _runtime_of(store)
+        runtime = runtime or runtime_of(store)
         self.meter = Meter(runtime.recorder, runtime.accountant, framework="llamaindex", log_calls=log)
         self._listener = Listener(self.meter)
         self._events = _EventHandler(listener=self._listener)
@@ -221,7 +221,3 @@ class TokenBreakdownHandler(Reporting, BaseCallbackHandler):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(**state)  # type: ignore[misc]  # a meter of its own on the store as seen from here
-
-
-def _runtime_of(store: Store | str | None) -> Runtime:
-    return shared_runtime(store) if store is None or isinstance(store, str) else make_runtime(store)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
+from functools import partial
 from importlib import import_module
 from typing import Any
 
@@ -22,7 +23,7 @@ from llama_index.core.schema import MetadataMode, NodeWithScore, TextNode
 from llama_index.core.tools import AsyncBaseTool, BaseTool, FunctionTool, ToolMetadata
 
 from tokenwise_core.demo.desk import Desk
-from tokenwise_core.demo.runner import DemoAnswer, DemoContext
+from tokenwise_core.demo.runner import APPLICATION, Ask, DemoAnswer, DemoContext, play
 from tokenwise_core.demo.workload import Conversation, Document, Turn, Workload
 from tokenwise_core.errors import BadInput
 from tokenwise_core.messages import ToolDefinition
@@ -35,8 +36,6 @@ from tokenwise_llamaindex.testing import ReplayLLM
 
 PAGES = 5  # handbook pages given with a question, as in LangChain's half
 HISTORY_TOKENS = 100_000  # more than any conversation has: cutting it is a later lever's work
-
-Ask = Callable[[str], str]
 
 
 def run(context: DemoContext) -> list[DemoAnswer]:
@@ -54,12 +53,13 @@ def _run(context: DemoContext) -> list[DemoAnswer]:
     talks = [c for c in workload.conversations if c.style != "rag"]
     chats = [c for c in workload.conversations if c.style == "rag"]
     with TokenBreakdownHandler(runtime=context.runtime) as handler, asyncio.Runner() as runner:
-        with scope(application="demo", task="indexing"):
+        with scope(application=APPLICATION, task="indexing"):
             retriever = index_of(workload.documents, context.embedder).as_retriever(similarity_top_k=PAGES)
+        played = partial(play, context, framework="llamaindex")
         answers = [
-            *_play("agent", talks, lambda c: agent_for(c, model, retriever, context, runner), context),
-            *_play("chat engine", chats, lambda _: chat_for(model, retriever, workload), context),
-            *_play("query engine", chats, lambda _: query_for(model, retriever, workload), context, only=_is_single),
+            *played(talks, lambda c: agent_for(c, model, retriever, context, runner), path="agent"),
+            *played(chats, lambda _: chat_for(model, retriever, workload), path="chat engine"),
+            *played(chats, lambda _: query_for(model, retriever, workload), path="query engine", only=_is_single),
         ]
         handler.flush()
     return answers
@@ -68,32 +68,6 @@ def _run(context: DemoContext) -> list[DemoAnswer]:
 def _is_single(turn: Turn) -> bool:
     """Say whether the handbook alone answers a question."""
     return turn.kind == "document"
-
-
-def _play(
-    path: str,
-    conversations: Sequence[Conversation],
-    opened: Callable[[Conversation], Ask],
-    context: DemoContext,
-    only: Callable[[Turn], bool] | None = None,
-) -> Iterator[DemoAnswer]:
-    """Yield the answers of one path, each turn booked under the names of its conversation."""
-    chosen = {c.id: [turn for turn in c.turns if only is None or only(turn)] for c in conversations}
-    done, total = 0, sum(map(len, chosen.values()))
-    for conversation in conversations:
-        ask = opened(conversation)
-        for turn in chosen[conversation.id]:
-            with scope(
-                application="demo",
-                agent=conversation.agent,
-                task=conversation.task,
-                session=f"{conversation.id} {path}",
-                user=conversation.user,
-            ):
-                text = ask(turn.user)
-            done += 1
-            context.progress(f"llamaindex {path}", done, total)
-            yield DemoAnswer(conversation=conversation.id, turn=turn.id, text=text, framework="llamaindex", path=path)
 
 
 # The model ------------------------------------------------------------------------------------------------------------

@@ -49,6 +49,11 @@ def shared_runtime(store: str | None = None) -> Runtime:
         return _shared[key]
 
 
+def runtime_of(store: Store | str | None) -> Runtime:
+    """Return what a handler given *store* writes to: the shared runtime of a URL, or one of its own over a store."""
+    return shared_runtime(store) if store is None or isinstance(store, str) else make_runtime(store)
+
+
 def make_runtime(
     store: Store,
     settings: Settings | None = None,
