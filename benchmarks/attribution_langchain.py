@@ -525,9 +525,7 @@ def answers_refined_page_by_page(bench: Bench, variant: int) -> None:
     bench.expect(*((S, t) for t in filled(first, context="", question="")), (C, found[0].page_content), (U, asked))
     for page, answer in zip(found[1:], answers, strict=False):
         fixed = filled(again, context="", question="", existing_answer="")
-        bench.expect(
-            *((S, t) for t in fixed), (C, page.page_content), (U, asked), (Component.AGENT_MESSAGES, answer)
-        )
+        bench.expect(*((S, t) for t in fixed), (C, page.page_content), (U, asked), (Component.AGENT_MESSAGES, answer))
     RunnableLambda(refine).invoke(asked, config=bench.config)
 
 

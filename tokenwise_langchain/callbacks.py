@@ -69,9 +69,7 @@ class TokenBreakdownHandler(Reporting, BaseCallbackHandler):
     """Run in the caller's thread also in async code: another thread would cost 200 µs per streamed token."""
     raise_error = False
 
-    def __init__(
-        self, *, store: Store | str | None = None, runtime: Runtime | None = None, log: bool = True
-    ) -> None:
+    def __init__(self, *, store: Store | str | None = None, runtime: Runtime | None = None, log: bool = True) -> None:
         self._url = store if isinstance(store, str) else None
         self._log = log
         runtime = runtime or _runtime_of(store)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from operator import itemgetter
 from typing import Annotated, Any, NotRequired
 
@@ -25,18 +26,15 @@ from numpy.typing import NDArray
 from pydantic import ConfigDict, PrivateAttr
 
 from tokenwise_core.demo.desk import Desk
-from tokenwise_core.demo.runner import DemoAnswer, DemoContext
+from tokenwise_core.demo.runner import Ask, DemoAnswer, DemoContext, play
 from tokenwise_core.demo.workload import Conversation, Workload
 from tokenwise_core.messages import ToolDefinition
 from tokenwise_core.protocols import Embedder
-from tokenwise_core.scoping import scope
 from tokenwise_core.testing import PromptCache, Replay
 from tokenwise_langchain.callbacks import TokenBreakdownHandler
 from tokenwise_langchain.testing import ReplayChatModel
 
 PAGES = 5  # handbook pages given with a question; the right one is among them for 93 % of the workload
-
-Ask = Callable[[str], str]
 
 
 def run(context: DemoContext) -> list[DemoAnswer]:
@@ -45,9 +43,10 @@ def run(context: DemoContext) -> list[DemoAnswer]:
     model, retriever = _model(context), HandbookRetriever(context.workload.documents, context.embedder, k=PAGES)
     agents = [c for c in context.workload.conversations if c.style != "rag"]
     chains = [c for c in context.workload.conversations if c.style == "rag"]
+    played = partial(play, context, framework="langchain")
     answers = [
-        *_play("agent", agents, lambda c: agent_for(c, model, retriever, context, handler), context),
-        *_play("chain", chains, lambda _: chain_for(model, retriever, context.workload, handler), context),
+        *played(agents, lambda c: agent_for(c, model, retriever, context, handler), path="agent"),
+        *played(chains, lambda _: chain_for(model, retriever, context.workload, handler), path="chain"),
     ]
     handler.flush()
     return answers
@@ -58,32 +57,7 @@ def _model(context: DemoContext) -> BaseChatModel:
         model: BaseChatModel = init_chat_model(context.model)
         return model
     cache = PromptCache(clock=context.clock)
-    return ReplayChatModel(
-        replay=Replay(context.workload, tier=context.tier, clock=context.clock, prompt_cache=cache)
-    )
-
-
-def _play(
-    path: str, conversations: Sequence[Conversation], opened: Callable[[Conversation], Ask], context: DemoContext
-) -> Iterator[DemoAnswer]:
-    """Yield the answers of one path, each turn booked under the names of its conversation."""
-    total, done = sum(len(conversation.turns) for conversation in conversations), 0
-    for conversation in conversations:
-        ask = opened(conversation)
-        for turn in conversation.turns:
-            with scope(
-                application="demo",
-                agent=conversation.agent,
-                task=conversation.task,
-                session=conversation.id,
-                user=conversation.user,
-            ):
-                text = ask(turn.user)
-            done += 1
-            context.progress(f"langchain {path}", done, total)
-            yield DemoAnswer(
-                conversation=conversation.id, turn=turn.id, text=text, framework="langchain", path=path
-            )
+    return ReplayChatModel(replay=Replay(context.workload, tier=context.tier, clock=context.clock, prompt_cache=cache))
 
 
 # The agent ------------------------------------------------------------------------------------------------------------
@@ -213,7 +187,7 @@ class HandbookRetriever(BaseRetriever):
         super().__init__(k=k)  # type: ignore[call-arg]  # a field of this class
         self._pages = [Document(page.text, id=page.id, metadata={"title": page.title}) for page in pages]
         self._embedder = embedder
-        self._vectors = embedder.embed([f"{page.title}\n{page.text}" for page in pages])
+        self._vectors = embedder.embed([f"title: {page.title}\n\n{page.text}" for page in pages])
 
     def _get_relevant_documents(self, query: str, *, run_manager: CallbackManagerForRetrieverRun) -> list[Document]:
         scores = self._vectors @ self._embedder.embed([query])[0]

@@ -93,9 +93,7 @@ async def test_point_01_async_code_calls_the_handler_in_its_own_thread(
 # 2 --------------------------------------------------------------------------------------------------------------------
 
 
-def test_point_02_the_model_known_only_at_the_start_is_in_the_event(
-    says: Make, handler: TokenBreakdownHandler
-) -> None:
+def test_point_02_the_model_known_only_at_the_start_is_in_the_event(says: Make, handler: TokenBreakdownHandler) -> None:
     says("x").invoke("hi", config={"callbacks": [handler], "metadata": {"ls_model_name": "gpt-4o"}})
     (event,) = handler.events()
     assert (event.request_model, event.provider) == ("gpt-4o", "genericfakechatmodel")
@@ -216,9 +214,7 @@ def test_point_04_a_stream_is_not_taken_for_a_hit(model: ReplayChatModel, handle
     assert [event.status for event in handler.events()] == [Status.OK]
 
 
-def test_point_04_the_mark_of_our_own_caches_is_a_hit(
-    says: Make, reply: Make, handler: TokenBreakdownHandler
-) -> None:
+def test_point_04_the_mark_of_our_own_caches_is_a_hit(says: Make, reply: Make, handler: TokenBreakdownHandler) -> None:
     marked = reply(usage=USAGE, response_metadata={"tokenwise": {"cache": "semantic", "score": 0.98}})
     says(marked).invoke("hi", config={"callbacks": [handler]})
     (event,) = handler.events()

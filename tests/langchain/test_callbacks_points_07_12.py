@@ -120,9 +120,7 @@ async def test_point_08_a_cancelled_task_is_an_aborted_call(
     assert [event.status for event in handler.events()] == [Status.ABORTED]
 
 
-def test_point_08_a_refused_call_costs_nothing(
-    refusing: GenericFakeChatModel, handler: TokenBreakdownHandler
-) -> None:
+def test_point_08_a_refused_call_costs_nothing(refusing: GenericFakeChatModel, handler: TokenBreakdownHandler) -> None:
     with pytest.raises(ConnectionError):
         refusing.invoke(QUESTION, config={"callbacks": [handler]})
     (event,) = handler.events()
@@ -166,11 +164,7 @@ def test_point_09_retrieved_text_is_found_where_a_chain_put_it(
 ) -> None:
     template = [(role, "Answer from the handbook only.\n\n{passages}\n\nBe brief."), ("human", "{wish}")]
     pages = Handbook() | (lambda docs: "\n\n".join(d.page_content for d in docs))
-    chain = (
-        {"passages": pages, "wish": RunnablePassthrough()}
-        | ChatPromptTemplate.from_messages(template)
-        | model
-    )
+    chain = {"passages": pages, "wish": RunnablePassthrough()} | ChatPromptTemplate.from_messages(template) | model
     chain.invoke(QUESTION, config={"callbacks": [handler]})
     (event,) = handler.events()
     counter = handler.meter._accountant.counter("gpt-4o-mini")

@@ -59,7 +59,7 @@ def test_each_call_is_booked_under_its_conversation(
 ) -> None:
     _, events, _ = played
     for conversation in workload.conversations:
-        mine = [event for event in events if event.scope.session == conversation.id]
+        mine = [event for event in events if (event.scope.session or "").split()[0] == conversation.id]
         assert len(mine) >= TURNS
         assert {(e.scope.application, e.scope.agent, e.scope.task, e.scope.user) for e in mine} == {
             ("demo", conversation.agent, conversation.task, conversation.user)

@@ -42,7 +42,7 @@ def test_every_turn_is_answered_and_booked_under_its_names(context: DemoContext)
     assert seen[-1] == ("llamaindex query engine", len(single), len(single))
     calls = [event for event in events if event.operation == "chat"]
     assert {event.scope.session for event in calls} == {
-        f"{talk.id} agent", f"{chat.id} chat engine", f"{chat.id} query engine",
+        f"{talk.id} llamaindex agent", f"{chat.id} llamaindex chat engine", f"{chat.id} llamaindex query engine",
     }  # fmt: skip
     assert {(event.scope.application, event.scope.agent, event.scope.user) for event in calls} == {
         ("demo", talk.agent, talk.user), ("demo", chat.agent, chat.user),

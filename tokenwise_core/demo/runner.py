@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from typing import Literal
 
 from tokenwise_core.demo.desk import Desk
-from tokenwise_core.demo.workload import Workload, load_workload
+from tokenwise_core.demo.workload import Conversation, Turn, Workload, load_workload
 from tokenwise_core.embeddings import default_embedder
 from tokenwise_core.errors import BadInput, MissingExtra
 from tokenwise_core.protocols import Clock, Embedder
+from tokenwise_core.scoping import scope
 from tokenwise_core.usage.runtime import Runtime
 
 log = logging.getLogger("tokenwise.demo")
@@ -83,6 +84,41 @@ def halves() -> dict[str, Half]:
         except ImportError as error:
             log.info("the demo leaves out %s: %s", point.name, error)
     return found
+
+
+Ask = Callable[[str], str]
+"""Puts a question to a path that remembers its conversation, and returns the answer."""
+
+
+def play(
+    context: DemoContext,
+    conversations: Sequence[Conversation],
+    opened: Callable[[Conversation], Ask],
+    *,
+    framework: str,
+    path: str,
+    only: Callable[[Turn], bool] | None = None,
+) -> Iterator[DemoAnswer]:
+    """Yield the answers of one path of one framework; *opened* begins a conversation, *only* chooses its turns.
+
+    Each turn is booked under the names of its conversation, in a session of the path's own.
+    """
+    chosen = {c.id: [turn for turn in c.turns if only is None or only(turn)] for c in conversations}
+    done, total = 0, sum(map(len, chosen.values()))
+    for conversation in conversations:
+        ask = opened(conversation)
+        for turn in chosen[conversation.id]:
+            with scope(
+                application=APPLICATION,
+                agent=conversation.agent,
+                task=conversation.task,
+                session=f"{conversation.id} {framework} {path}",
+                user=conversation.user,
+            ):
+                text = ask(turn.user)
+            done += 1
+            context.progress(f"{framework} {path}", done, total)
+            yield DemoAnswer(conversation=conversation.id, turn=turn.id, text=text, framework=framework, path=path)
 
 
 def run_demo(
