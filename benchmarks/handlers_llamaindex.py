@@ -26,7 +26,7 @@ from llama_index_instrumentation.span_handlers import NullSpanHandler
 from tokenwise_core.usage.store import MemoryStore
 from tokenwise_llamaindex import TokenBreakdownHandler
 
-CALLS, QUICK_CALLS, WARM = 600, 60, 50
+CALLS, QUICK_CALLS, WARM = 2000, 60, 50
 USAGE = {"prompt_tokens": 640, "completion_tokens": 9, "total_tokens": 649}
 
 
@@ -107,12 +107,17 @@ def _figure(key: str, calls: int, *, reports: bool, goal: float | None, must: fl
         counted.chat(messages)
 
     alone, ours, theirs = interleaved([(empty, bare), (lambda: handler, bare), (empty, peer)], calls, handler.flush)
+
+    def over(times: list[float]) -> float:
+        """The median of the differences within a turn: the machine's speed changes from turn to turn."""
+        return round(median(mine - base for mine, base in zip(times, alone, strict=True)), 1)
+
     assert len(handler.events()) >= calls, "the handler missed calls: its time says nothing"
-    usage = "with" if reports else "without"
+    usage, base = "with" if reports else "without", median(alone)
     return {
-        "area": "accounting", "key": key, "ours": round(ours - alone, 1), "goal": goal, "must": must, "unit": "µs",
-        "better": "lower", "n": calls, "peers": {"TokenCountingHandler": round(theirs - alone, 1)},
-        "note": f"CPU time of the calling thread over a handler that does nothing ({alone:.0f} µs a call), {usage} "
+        "area": "accounting", "key": key, "ours": over(ours), "goal": goal, "must": must, "unit": "µs",
+        "better": "lower", "n": calls, "peers": {"TokenCountingHandler": over(theirs)},
+        "note": f"CPU time of the calling thread over a handler that does nothing ({base:.0f} µs a call), {usage} "
         "reported usage; ours counts in the recorder's thread",
     }  # fmt: skip
 
@@ -122,20 +127,21 @@ def interleaved(
     calls: int,
     settle: Callable[[], None],
     block: int = 10,
-) -> list[float]:
-    """Return each variant's median CPU time in µs; they take turns, so that a busy machine hits all alike.
+) -> list[list[float]]:
+    """Return the CPU time of each variant in µs, the median of each turn.
 
-    *settle* lets our writer finish between two turns: what it does meanwhile would slow the others.
+    They take turns, so that a busy machine hits all alike. *settle* lets our writer finish between two turns: what it
+    does meanwhile would slow the others.
     """
-    times: list[list[int]] = [[] for _ in variants]
+    times: list[list[float]] = [[] for _ in variants]
     for turn in range(WARM // block + calls // block):
         for position, (listening, call) in enumerate(variants):
             with listening():
                 taken = [_timed(call) for _ in range(block)]
             settle()
             if turn >= WARM // block:
-                times[position].extend(taken)
-    return [median(taken) / 1e3 for taken in times]
+                times[position].append(median(taken) / 1e3)
+    return times
 
 
 def _timed(call: Callable[[], None]) -> int:
