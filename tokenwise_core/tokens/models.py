@@ -98,6 +98,8 @@ _FAMILIES: tuple[tuple[str, Family], ...] = (
     (r"grok", Family(name="grok")),
     (r"command", Family(name="command", text=1.05)),
     (r"kimi|moonshot", Family(name="kimi")),
+    (r"^text-embedding-(3|ada)", Family(name="openai-embedding", template="cl100k", encoding="cl100k_base")),
+    (r"embed|minilm|mpnet|\bbge-|\be5-|\bgte-", Family(name="embedding")),
     (r"^replay-", Family(name="replayed", template="o200k")),  # `tokenwise_core.testing.Replay` counts as gpt-4o does
 )
 _PATTERNS = tuple((re.compile(pattern), family) for pattern, family in _FAMILIES)

@@ -142,7 +142,8 @@ class Accountant:
             usage = Usage(input_tokens=counted, input_uncached=counted, output_tokens=0, source=counter.source)
         tokens = {Component.USER_INPUT: usage.input_tokens} if usage.input_tokens else {}
         breakdown = Breakdown(tokens=tokens, calls=1, source=usage.source)
-        return self._priced(replace(event, usage=usage, breakdown=breakdown, estimate_before=counted))
+        event = replace(event, usage=usage, breakdown=breakdown, estimate_before=counted)
+        return self._priced(event) if event.provider else event  # without a provider it runs here, at nobody's price
 
     def _hit(self, event: UsageEvent, would: Usage) -> UsageEvent:
         """Book a framework's cache hit: nothing spent; what the call *would* have cost is saved."""
