@@ -43,9 +43,10 @@ from tokenwise_core.demo.workload import Turn, load_workload
 from tokenwise_core.messages import Message, Prompt
 from tokenwise_core.tokens import TokenCounter
 from tokenwise_core.usage.components import Component
+from tokenwise_core.usage.parameters import read_output_schema
 from tokenwise_core.usage.store import MemoryStore
 from tokenwise_langchain import TokenBreakdownHandler
-from tokenwise_langchain.convert import snapshot, to_message, to_output_schema, to_prompt, to_tools
+from tokenwise_langchain.convert import snapshot, to_message, to_prompt, to_tools
 from tokenwise_langchain.demo import desk_tools
 
 MODEL = "gpt-4o-mini"
@@ -332,7 +333,7 @@ def structured_by_format(bench: Bench, variant: int) -> None:
     rules, asked = SYSTEMS[variant % 3], turn(variant).user
     wire = {"name": "Ticket", "schema": Ticket.model_json_schema(), "strict": True}
     form = {"response_format": {"type": "json_schema", "json_schema": wire}}
-    schema = COUNTER.count(Prompt(output_schema=to_output_schema(form))).schema
+    schema = COUNTER.count(Prompt(output_schema=read_output_schema(form))).schema
     bench.expect((S, rules), (Component.OUTPUT_SCHEMA, schema), (U, asked))
     Scripted().bind(**form).invoke([("system", rules), ("human", asked)], config=bench.config)
 

@@ -50,7 +50,13 @@ class Constant(BaseChatModel):
 
 
 class Empty(BaseCallbackHandler):
+    """Hears a call's start and end and does nothing; without these hooks LangChain would write the prompt as text."""
+
     run_inline = True
+
+    def on_chat_model_start(self, *args: Any, **kwargs: Any) -> None: ...
+
+    def on_llm_end(self, *args: Any, **kwargs: Any) -> None: ...
 
 
 class CountingExecutor(ThreadPoolExecutor):

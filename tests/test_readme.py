@@ -20,7 +20,7 @@ def blocks(text: str, language: str) -> list[str]:
 def test_the_examples_run_and_answer(capsys: pytest.CaptureFixture[str]) -> None:
     names: dict[str, object] = {}
     for block in blocks(README, "python"):
-        exec(block, names)  # noqa: S102  the README's own code
+        exec(block, names)
     printed = capsys.readouterr().out
     assert printed.count("£109 a year") == 2
     shown = blocks(README, "text")[0].splitlines()
@@ -28,7 +28,9 @@ def test_the_examples_run_and_answer(capsys: pytest.CaptureFixture[str]) -> None
 
 
 def test_every_command_that_the_readme_names_exists(capsys: pytest.CaptureFixture[str]) -> None:
-    commands = {line.split()[1] for block in blocks(README, "bash") for line in block.splitlines() if "tokenwise " in line}
+    commands = {
+        line.split()[1] for block in blocks(README, "bash") for line in block.splitlines() if "tokenwise " in line
+    }
     for command in commands:
         assert main([command, "--help"]) == 0
     assert commands >= {"report", "count", "prices", "doctor", "purge"}

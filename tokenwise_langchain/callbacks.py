@@ -25,7 +25,7 @@ from tokenwise_core.analytics.live import Reporting
 from tokenwise_core.switch import enabled
 from tokenwise_core.usage.events import Status
 from tokenwise_core.usage.meter import Meter
-from tokenwise_core.usage.runtime import Runtime, make_runtime, shared_runtime
+from tokenwise_core.usage.runtime import Runtime, runtime_of
 from tokenwise_core.usage.store import Store
 from tokenwise_langchain.snapshots import Reply, Request, scope_of
 from tokenwise_langchain.templates import template_variables
@@ -50,10 +50,6 @@ def _fail_open(hook: Hook) -> Hook:
     return cast("Hook", guarded)
 
 
-def _runtime_of(store: Store | str | None) -> Runtime:
-    return shared_runtime(store) if store is None or isinstance(store, str) else make_runtime(store)
-
-
 class TokenBreakdownHandler(Reporting, BaseCallbackHandler):
     """Records where the tokens of every model call go, and reports it.
 
@@ -72,7 +68,7 @@ class TokenBreakdownHandler(Reporting, BaseCallbackHandler):
     def __init__(self, *, store: Store | str | None = None, runtime: Runtime | None = None, log: bool = True) -> None:
         self._url = store if isinstance(store, str) else None
         self._log = log
-        runtime = runtime or _runtime_of(store)
+        runtime = runtime or runtime_of(store)
         self.meter = Meter(runtime.recorder, runtime.accountant, framework="langchain", log_calls=log)
         self.errors = 0
         self._billed = threading.local()

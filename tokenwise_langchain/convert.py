@@ -6,7 +6,6 @@ A message arrives as the dict of its fields (`message.__dict__`): a snapshot tha
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,6 @@ from tokenwise_core.messages import (
     Answer,
     Api,
     Message,
-    OutputSchema,
     Prompt,
     Role,
     Tag,
@@ -27,8 +25,8 @@ from tokenwise_core.messages import (
     ToolDefinition,
 )
 from tokenwise_core.protocols import Embedder
-from tokenwise_core.tokens import read_request
 from tokenwise_core.usage.components import Component
+from tokenwise_core.usage.parameters import counted_options, listed, read_output_schema, read_tags, read_tools
 from tokenwise_langchain.blocks import Fields, as_json, as_text, read_content
 
 _ROLES: Mapping[str, Role] = {
@@ -37,11 +35,6 @@ _ROLES: Mapping[str, Role] = {
     "AIMessageChunk": "assistant", "SystemMessageChunk": "system", "ToolMessageChunk": "tool",
     "FunctionMessageChunk": "tool",
 }  # fmt: skip
-_COMPONENTS = frozenset(str(component) for component in Component)
-_COUNTED_OPTIONS = (
-    "tool_choice", "parallel_tool_calls", "max_tokens", "max_completion_tokens", "max_output_tokens", "reasoning",
-    "reasoning_effort", "thinking", "thinking_budget", "thinking_config", "previous_response_id", "truncation",
-)  # fmt: skip
 
 
 def snapshot(message: BaseMessage) -> dict[str, Any]:
@@ -57,9 +50,9 @@ def to_prompt(messages: Iterable[Fields], params: Fields, provider: str | None =
     return Prompt(
         messages=tuple(to_messages(messages)),
         tools=to_tools(params),
-        output_schema=to_output_schema(params),
+        output_schema=read_output_schema(params),
         api=api_of(provider, params),
-        options={name: params[name] for name in _COUNTED_OPTIONS if params.get(name) is not None},
+        options=counted_options(params),
     )
 
 
@@ -116,16 +109,7 @@ def to_tool_calls(fields: Fields) -> tuple[ToolCall, ...]:
 
 def _tags(extra: Fields) -> Iterator[Tag]:
     """Yield provenance: marks of our own levers, and the framework's on the summary it inserts."""
-    ours = extra.get("tokenwise")
-    for mark in ours if isinstance(ours, list | tuple) else (ours,):
-        if isinstance(mark, Mapping) and as_text(mark.get("component")) in _COMPONENTS:
-            start, end = mark.get("start"), mark.get("end")
-            yield Tag(
-                component=str(mark["component"]),
-                source=mark.get("source"),
-                start=start if isinstance(start, int) else 0,
-                end=end if isinstance(end, int) else None,
-            )
+    yield from read_tags(extra.get("tokenwise"))
     if extra.get("lc_source") == "summarization":
         yield Tag(component=Component.SUMMARY, source="SummarizationMiddleware")
 
@@ -135,32 +119,8 @@ def _tags(extra: Fields) -> Iterator[Tag]:
 
 def to_tools(params: Fields) -> tuple[ToolDefinition, ...]:
     """Return the tools that are bound to the call, in the order of the wire; structured-output tools among them."""
-    given = [raw for name in ("tools", "functions") for raw in _listed(params.get(name))]
-    tools = [raw if isinstance(raw, Mapping) else _as_openai_tool(raw) for raw in given]
-    runs = ((api, list(run)) for api, run in groupby(tools, key=_form))
-    return tuple(tool for api, run in runs for tool in read_request(_body(api, run), api).tools)
-
-
-def _listed(value: object) -> Sequence[Any]:
-    return value if isinstance(value, list | tuple) else ()
-
-
-def _form(tool: Fields) -> Api:
-    """Return the API in whose form a tool is written; the Responses reader knows the chat form and built-in tools."""
-    if "toolSpec" in tool:
-        return "bedrock"
-    if "functionDeclarations" in tool or "function_declarations" in tool:
-        return "google"
-    if "input_schema" in tool:
-        return "anthropic"
-    return "responses" if "type" in tool else "chat"
-
-
-def _body(api: Api, tools: list[Fields]) -> Fields:
-    """Return the request body that carries *tools*; in the chat form the older, bare functions."""
-    if api == "bedrock":
-        return {"toolConfig": {"tools": tools}}
-    return {"functions": tools} if api == "chat" else {"tools": tools}
+    given = [raw for name in ("tools", "functions") for raw in listed(params.get(name))]
+    return read_tools(raw if isinstance(raw, Mapping) else _as_openai_tool(raw) for raw in given)
 
 
 def _as_openai_tool(raw: Any) -> Fields:
@@ -169,25 +129,6 @@ def _as_openai_tool(raw: Any) -> Fields:
         return convert_to_openai_tool(raw)
     except (TypeError, ValueError, AttributeError):
         return {"type": type(raw).__name__}
-
-
-def to_output_schema(params: Fields) -> OutputSchema | None:
-    """Return the JSON schema that the answer must follow, in whichever parameter the provider takes it."""
-    text = params.get("text")
-    answer = params.get("response_format")
-    if isinstance(answer, type):
-        schema = getattr(answer, "model_json_schema", None)
-        return OutputSchema(name=answer.__name__, schema=schema(), strict=True) if callable(schema) else None
-    if isinstance(answer, Mapping) and "json_schema" in answer:
-        return read_request({"response_format": answer}, "chat").output_schema
-    if isinstance(text, Mapping) and "format" in text:
-        return read_request({"text": text}, "responses").output_schema
-    if isinstance(params.get("output_config"), Mapping) or isinstance(params.get("output_format"), Mapping):
-        return read_request(params, "anthropic").output_schema
-    for key in ("response_schema", "response_json_schema", "format"):  # Google; Ollama
-        if isinstance(params.get(key), Mapping):
-            return OutputSchema(schema=params[key])
-    return None
 
 
 _APIS: tuple[tuple[Api, tuple[str, ...]], ...] = (

@@ -24,6 +24,7 @@ from pydantic import BaseModel
 from tokenwise_core.messages import Message, ToolCall
 from tokenwise_core.protocols import Embedder
 from tokenwise_core.testing import HashEmbedder
+from tokenwise_core.usage.parameters import read_output_schema
 from tokenwise_langchain import CoreEmbeddings, LangChainEmbedder
 from tokenwise_langchain.convert import (
     api_of,
@@ -31,7 +32,6 @@ from tokenwise_langchain.convert import (
     to_answer,
     to_message,
     to_messages,
-    to_output_schema,
     to_prompt,
     to_tools,
 )
@@ -173,14 +173,14 @@ class City(BaseModel):
     ids=["chat", "class", "responses", "anthropic", "google", "ollama"],
 )
 def test_an_answer_format_is_read_in_every_providers_parameter(params: dict[str, Any]) -> None:
-    schema = to_output_schema(params)
+    schema = read_output_schema(params)
     assert schema is not None
     assert "city" in schema.schema["properties"]
 
 
 @pytest.mark.parametrize("params", [{}, {"response_format": {"type": "json_object"}}, {"format": "json"}])
 def test_json_without_a_schema_is_no_output_schema(params: dict[str, Any]) -> None:
-    assert to_output_schema(params) is None
+    assert read_output_schema(params) is None
 
 
 @pytest.mark.parametrize(
