@@ -6,8 +6,9 @@ The names below are loaded when they are first used: importing this costs no mod
 from __future__ import annotations
 
 import logging
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from tokenwise_core.lazy import loader
 
 __version__ = "0.1.0"
 
@@ -45,7 +46,6 @@ _HOMES = {
     "usage.savings": ("Ledger", "Saving", "Spend"),
     "usage.store": ("Query", "Store", "open_store"),
 }
-_MODULE_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
     "Answer",
@@ -92,12 +92,7 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _MODULE_OF:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
-    globals()[name] = value
-    return value
+__getattr__ = loader(__name__, {name: module for module, names in _HOMES.items() for name in names})
 
 
 def __dir__() -> list[str]:

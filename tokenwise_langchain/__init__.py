@@ -8,8 +8,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from tokenwise_core.lazy import loader
 
 if TYPE_CHECKING:
     from tokenwise_langchain.callbacks import TokenBreakdownHandler, track_tokens
@@ -27,13 +28,7 @@ _HOMES = {
 __all__ = ["CoreEmbeddings", "LangChainEmbedder", "ReplayChatModel", "TokenBreakdownHandler", "track_tokens"]
 
 
-def __getattr__(name: str) -> object:
-    """Import a public name at its first use: LangChain's own modules take up to a second."""
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value: object = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
-    globals()[name] = value
-    return value
+__getattr__ = loader(__name__, _HOMES, needs="langchain_core", extra="langchain")  # frameworks take seconds to import
 
 
 def __dir__() -> list[str]:
