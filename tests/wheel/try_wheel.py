@@ -40,7 +40,7 @@ def main(folder: Path) -> None:
         subprocess.run(install, check=True, env=environment)
         clean = {"PATH": os.environ["PATH"], "HOME": scratch, "TOKENWISE_OFFLINE": "1"}
         subprocess.run([str(python), "-c", PROGRAM], check=True, cwd=scratch, env=clean)
-        for arguments in (["--version"], ["doctor"], ["report"]):
+        for arguments in (["--version"], ["doctor"], ["prices", "show", "gpt-4o"]):
             subprocess.run([str(python.with_name("tokenwise")), *arguments], check=True, cwd=scratch, env=clean)
     print(f"{wheel.name}: installs, imports and runs without extras")
 
