@@ -24,7 +24,7 @@ from tokenwise_core.usage.recorder import Recorder
 from tokenwise_core.usage.store import Query, SQLiteStore
 from tokenwise_core.usage.store.rows import CallRow, to_row
 from tokenwise_core.usage.store.schema import EVENT, insert_sql
-from tokenwise_core.usage.store.sql import event_values
+from tokenwise_core.usage.store.writing import to_batch
 
 START = 1_790_000_000.0
 DAYS, MILLION = 30, 1_000_000
@@ -113,11 +113,12 @@ def _handoff(work: Path, *, calls: int) -> dict[str, Any]:
 def _plain_inserts(work: Path, events: Sequence[UsageEvent]) -> float:
     """Return the p99 of what handlers do that write themselves: one INSERT a call (WAL, synchronous NORMAL)."""
     SQLiteStore(work / "plain.db").get_state("")  # makes the tables
-    sql, took = insert_sql(EVENT, "?"), []
+    took = []
     with closing(sqlite3.connect(work / "plain.db", isolation_level=None)) as connection:
         connection.execute("PRAGMA synchronous = NORMAL")
         for event in events[:2_000]:
-            values = event_values(to_row(event))
+            batch = to_batch([to_row(event)])
+            sql, values = insert_sql(EVENT, "?", batch.columns), batch.values[0]
             began = time.perf_counter_ns()
             connection.execute(sql, values)
             took.append(time.perf_counter_ns() - began)
@@ -126,9 +127,10 @@ def _plain_inserts(work: Path, events: Sequence[UsageEvent]) -> float:
 
 def _by_sqlalchemy(work: Path, events: Sequence[UsageEvent]) -> float:
     SQLiteStore(work / "sqlalchemy.db").get_state("")
-    engine, sql, took = create_engine(f"sqlite:///{work / 'sqlalchemy.db'}"), insert_sql(EVENT, "?"), []
+    engine, took = create_engine(f"sqlite:///{work / 'sqlalchemy.db'}"), []
     for event in events[:2_000]:
-        values = event_values(to_row(event))
+        batch = to_batch([to_row(event)])
+        sql, values = insert_sql(EVENT, "?", batch.columns), batch.values[0]
         began = time.perf_counter_ns()
         with engine.begin() as connection:
             connection.exec_driver_sql(sql, values)
@@ -163,13 +165,13 @@ def _report(work: Path, *, events: int) -> dict[str, Any]:
     for rows in _batches(events, step):
         store.add_rows(rows)
     filled = time.perf_counter() - began
-    query = Query(since=START + 600)  # cuts its first hour
+    since = START + 600  # cuts its first hour
     took = []
     for _ in range(5):
         began = time.perf_counter()
-        report = make_report(store, query, clock=lambda: START + DAYS * 86_400)
+        report = make_report(store, Query(since=since), clock=lambda: START + DAYS * 86_400)
         took.append(time.perf_counter() - began)
-    assert report.totals.calls == events - sum(START + i * step < query.since for i in range(int(600 / step) + 2))
+    assert report.totals.calls == events - sum(START + i * step < since for i in range(int(600 / step) + 2))
     store.close()
     return _row(
         "store.report_1m_s", round(sorted(took)[len(took) // 2], 3), must=1, goal=1, unit="s", better="lower", n=events,

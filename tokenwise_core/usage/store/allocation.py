@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from tokenwise_core.usage.components import INPUTS, OUTPUTS, Breakdown, Component
 from tokenwise_core.usage.events import INPUT_BUCKETS, OUTPUT_BUCKETS, Cost
 
@@ -25,11 +27,13 @@ def cost_by_component(cost: Cost, breakdown: Breakdown) -> dict[Component, int]:
     for bucket, nano in cost.by_bucket.items():
         if bucket in _SHARE_OF:
             shares[_SHARE_OF[bucket]] += nano
-    parts: list[list[tuple[Component, int]]] = [[], [], [], []]
-    cached = breakdown.cached
+    fresh: dict[Component, int] = {}
+    parts: tuple[dict[Component, int], ...] = (fresh, dict(breakdown.cached), {}, {})
     for component, n in breakdown.tokens.items():
-        parts[_SHARE_BY_COMPONENT[component]].append((component, n - cached.get(component, 0) if cached else n))
-    parts[_CACHED].extend(cached.items())
+        parts[_SHARE_BY_COMPONENT[component]][component] = n
+    for component, n in breakdown.cached.items():
+        if component in fresh:
+            fresh[component] -= n
     nanos: dict[Component, int] = {}
     left = cost.nano
     for nano, share in zip(shares, parts, strict=True):
@@ -40,14 +44,17 @@ def cost_by_component(cost: Cost, breakdown: Breakdown) -> dict[Component, int]:
     return nanos
 
 
-def _divide(nano: int, parts: list[tuple[Component, int]], into: dict[Component, int]) -> int:
+def _divide(nano: int, parts: Mapping[Component, int], into: dict[Component, int]) -> int:
     """Add to each part its share of *nano* by running totals, so that the shares sum exactly; return what was given."""
-    total = 0
-    for _, n in parts:
-        if n > 0:
-            total += n
+    if len(parts) == 1:
+        ((component, total),) = parts.items()
+        if total <= 0:
+            return 0
+        into[component] = into.get(component, 0) + nano
+        return nano
+    total = sum([n for n in parts.values() if n > 0])
     seen = given = 0
-    for component, n in parts:
+    for component, n in parts.items():
         if n > 0:
             seen += n
             upto = nano * seen // total

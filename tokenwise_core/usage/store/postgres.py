@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
@@ -11,7 +11,6 @@ from sqlalchemy import Connection, Engine, create_engine, make_url
 
 from tokenwise_core._optional import require
 from tokenwise_core.errors import StoreError
-from tokenwise_core.usage.store.schema import EVENT
 from tokenwise_core.usage.store.sql import SQLStore
 
 WRITE_LOCK = 0x746F6B656E77  # "tokenw"
@@ -48,11 +47,10 @@ class PostgresStore(SQLStore):
     def _known(self, connection: Connection, ids: list[str]) -> set[str]:
         return set(connection.exec_driver_sql("SELECT id FROM event WHERE id = ANY(%s)", (ids,)).scalars())
 
-    def _insert_events(self, connection: Connection, values: list[tuple[Any, ...]]) -> None:
-        names = ", ".join(column.name for column in EVENT.columns)
+    def _insert_events(self, connection: Connection, columns: Sequence[str], values: list[tuple[Any, ...]]) -> None:
         cursor = connection.connection.cursor()
         try:
-            with cursor.copy(f"COPY event ({names}) FROM STDIN") as copy:
+            with cursor.copy(f"COPY event ({', '.join(columns)}) FROM STDIN") as copy:
                 for row in values:
                     copy.write_row(row)
         except self._psycopg.DataError as error:  # SQLAlchemy does not see it

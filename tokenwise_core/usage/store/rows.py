@@ -213,22 +213,32 @@ _USAGE = (
 DETAILS = (*_PLAIN, *_SCOPE, "streamed", "price_version", *(f"usage_{name}" for name in _USAGE))
 """The columns of a single call that no roll-up sums; `usage_…` is what the provider said (NULL: nothing)."""
 
-_get_attributes = attrgetter(*_PLAIN, *(f"scope.{name}" for name in _SCOPE), *(f"usage.{name}" for name in _USAGE))
-_SPLIT_AT = len(_PLAIN) + len(_SCOPE)
+_get_plain, _get_scope, _get_usage = attrgetter(*_PLAIN), attrgetter(*_SCOPE), attrgetter(*_USAGE)
 _dumps = json.JSONEncoder(separators=(",", ":"), default=str).encode
 
 
 def _get_details(event: UsageEvent) -> tuple[Any, ...]:
-    values = _get_attributes(event)
     price_version = None if event.cost is None else event.cost.price_version
-    return (*values[:_SPLIT_AT], int(event.streamed), price_version, *values[_SPLIT_AT:])
+    streamed = 1 if event.streamed else None
+    return (
+        *_get_plain(event), *_get_scope(event.scope), streamed, price_version, *_get_usage(event.usage),
+    )  # fmt: skip
 
 
 def _extra(event: UsageEvent) -> str:
     """Return as JSON what has no column of its own; what is empty or usual is left out."""
+    extra = _unusual(event)
+    by_bucket = event.cost.by_bucket if event.cost is not None else None
+    if not by_bucket:
+        return _dumps(extra) if extra else "{}"
+    if extra or not by_bucket.keys() <= _BUCKETS:
+        return _dumps({"by_bucket": by_bucket, **extra})
+    prices = ",".join([f'"{bucket}":{nano}' for bucket, nano in by_bucket.items()])  # as _dumps would, in half the time
+    return f'{{"by_bucket":{{{prices}}}}}'
+
+
+def _unusual(event: UsageEvent) -> dict[str, Any]:
     extra: dict[str, Any] = {}
-    if event.cost is not None and event.cost.by_bucket:
-        extra["by_bucket"] = event.cost.by_bucket
     if usage := _usage_extra(event.usage):
         extra["usage"] = usage
     if breakdown := _breakdown_extra(event.breakdown):
@@ -237,7 +247,10 @@ def _extra(event: UsageEvent) -> str:
         extra["labels"] = event.scope.labels
     if event.savings:
         extra["savings"] = [_saving_extra(saving) for saving in event.savings]
-    return _dumps(extra) if extra else "{}"
+    return extra
+
+
+_BUCKETS = frozenset((*INPUT_BUCKETS, *OUTPUT_BUCKETS))
 
 
 def _usage_extra(usage: Usage) -> dict[str, Any]:

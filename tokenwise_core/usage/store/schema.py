@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,25 +69,37 @@ class Upsert:
 
     table: Table
     key: tuple[str, ...]
+    names: tuple[str, ...] = ()
     sums: tuple[str, ...]
 
-    def sql(self, mark: str) -> str:
-        """Return the statement; *mark* stands for a parameter."""
-        name = self.table.name
-        changes = [f"{column} = {name}.{column} + excluded.{column}" for column in self.sums]
-        if "histograms" in self.table.c:
-            changes.append(f"histograms = {name}.histograms || excluded.histograms")
-        return f"{insert_sql(self.table, mark)} ON CONFLICT ({', '.join(self.key)}) DO UPDATE SET {', '.join(changes)}"
+    @property
+    def measured(self) -> bool:
+        return "histograms" in self.table.c
+
+    def sql(self, mark: str, sums: Sequence[str] | None = None) -> str:
+        """Return the statement for rows of the key, the names, *sums* (default: all) and the measurements.
+
+        *mark* stands for a parameter.
+        """
+        table, sums = self.table.name, self.sums if sums is None else sums
+        columns = (*self.key, *self.names, *sums, *(("histograms",) if self.measured else ()))
+        changes = [f"{column} = {table}.{column} + excluded.{column}" for column in sums]
+        if self.measured:
+            changes.append(f"histograms = {table}.histograms || excluded.histograms")
+        insert = insert_sql(self.table, mark, columns)
+        return f"{insert} ON CONFLICT ({', '.join(self.key)}) DO UPDATE SET {', '.join(changes)}"
 
 
-def insert_sql(table: Table, mark: str) -> str:
-    """Return the plain insert of all columns of *table*."""
-    names = [column.name for column in table.columns]
+def insert_sql(table: Table, mark: str, columns: Sequence[str] | None = None) -> str:
+    """Return the plain insert of *columns* (default: all) of *table*."""
+    names = table.columns.keys() if columns is None else columns
     marks = ", ".join([mark] * len(names))
     return f"INSERT INTO {table.name} ({', '.join(names)}) VALUES ({marks})"  # noqa: S608  our own names
 
 
 ADD_TO_EVENT_HOUR = Upsert(table=EVENT_HOUR, key=("hour", "series"), sums=COLUMNS)
 ADD_TO_EVENT_DAY = Upsert(table=EVENT_DAY, key=("day", "series"), sums=COLUMNS)
-ADD_TO_SESSION_HOUR = Upsert(table=SESSION_HOUR, key=("hour", "who"), sums=COLUMNS)
+ADD_TO_SESSION_HOUR = Upsert(
+    table=SESSION_HOUR, key=("hour", "who"), names=("application", "operation", *_WHO), sums=COLUMNS
+)
 ADD_TO_SAVING_HOUR = Upsert(table=SAVING_HOUR, key=("hour", "series", "lever"), sums=SAVING_COLUMNS)

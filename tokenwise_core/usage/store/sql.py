@@ -7,7 +7,6 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from hashlib import blake2b
 from threading import RLock
 from typing import Any
 
@@ -17,7 +16,7 @@ from sqlalchemy.exc import DataError, SQLAlchemyError
 from tokenwise_core.errors import StoreError
 from tokenwise_core.usage.events import UsageEvent
 from tokenwise_core.usage.store import ageing, histograms, purging
-from tokenwise_core.usage.store.groups import Cell, call_rows, fold, saving_rows
+from tokenwise_core.usage.store.groups import call_rows, saving_rows
 from tokenwise_core.usage.store.migrations import is_current, migrate
 from tokenwise_core.usage.store.protocol import (
     DAY,
@@ -33,10 +32,6 @@ from tokenwise_core.usage.store.protocol import (
 )
 from tokenwise_core.usage.store.rows import DETAILS, CallRow, cleaned, hour_of, to_event, to_row
 from tokenwise_core.usage.store.schema import (
-    ADD_TO_EVENT_DAY,
-    ADD_TO_EVENT_HOUR,
-    ADD_TO_SAVING_HOUR,
-    ADD_TO_SESSION_HOUR,
     EVENT,
     SAVING,
     SERIES,
@@ -51,9 +46,9 @@ from tokenwise_core.usage.store.statements import (
     totals_statement,
 )
 from tokenwise_core.usage.store.totals import COLUMNS
+from tokenwise_core.usage.store.writing import Addition, to_batch, to_bookings
 
 _PAGE = 2_000
-_APPLICATION, _OPERATION = DIMENSIONS.index("application"), DIMENSIONS.index("operation")
 _TRACKED_CELLS = 10_000
 _NAMED_GROUPS = 200  # SQLite takes conditions nested up to 1,000 deep
 _KEPT_FROM = "tokenwise.raw_kept_from_hour"
@@ -73,7 +68,7 @@ class SQLStore(ABC):
     def _reset(self) -> None:
         self._engine: Engine | None = None
         self._pid = os.getpid()
-        self._grown: dict[tuple[str, int, int], int] = {}
+        self._grown: dict[tuple[Any, ...], int] = {}
 
     @property
     def url(self) -> str:
@@ -104,38 +99,29 @@ class SQLStore(ABC):
         names = {row.series: row.names for row in rows}
         ignore = f"{insert_sql(SERIES, self.mark)} ON CONFLICT (id) DO NOTHING"
         connection.exec_driver_sql(ignore, sorted((series, *values) for series, values in names.items()))
-        self._insert_events(connection, [event_values(row) for row in rows])
-        cells = fold(((row.hour, row.series), row.sums, row.histograms) for row in rows)
-        self._add_cells(connection, ADD_TO_EVENT_HOUR, cells)
-        days = fold(((hour // 24, series), c.sums, c.histograms) for (hour, series), c in cells.items())
-        self._add_cells(connection, ADD_TO_EVENT_DAY, days)
-        people = fold(((row.hour, *_in_session(row)), row.sums, "") for row in rows)
-        self._upsert(
-            connection, ADD_TO_SESSION_HOUR, ((hour, _who(*who), *who, *c.sums) for (hour, *who), c in people.items())
-        )
+        batch = to_batch(rows)
+        self._insert_events(connection, batch.columns, batch.values)
+        for addition in batch.additions:
+            self._add_cells(connection, addition)
 
-    def _insert_events(self, connection: Connection, values: list[tuple[Any, ...]]) -> None:
-        connection.exec_driver_sql(insert_sql(EVENT, self.mark), values)
+    def _insert_events(self, connection: Connection, columns: Sequence[str], values: list[tuple[Any, ...]]) -> None:
+        connection.exec_driver_sql(insert_sql(EVENT, self.mark, columns), values)
 
     def _insert_savings(self, connection: Connection, rows: list[CallRow]) -> None:
         if not rows:
             return
-        bookings = [
-            (row.id, i, row.ts, row.hour, row.series, row.session, row.user, saving.lever, *saving.sums)
-            for row in rows
-            for i, saving in enumerate(row.savings)
-        ]
-        connection.exec_driver_sql(insert_sql(SAVING, self.mark), bookings)
-        cells = fold(((row.hour, row.series, s.lever), s.sums, "") for row in rows for s in row.savings)
-        self._upsert(connection, ADD_TO_SAVING_HOUR, ((*key, *cell.sums) for key, cell in cells.items()))
+        batch = to_bookings(rows)
+        connection.exec_driver_sql(insert_sql(SAVING, self.mark, batch.columns), batch.values)
+        for addition in batch.additions:
+            self._add_cells(connection, addition)
 
-    def _upsert(self, connection: Connection, upsert: Upsert, values: Iterator[tuple[Any, ...]]) -> None:
-        connection.exec_driver_sql(upsert.sql(self.mark), list(values))
-
-    def _add_cells(self, connection: Connection, upsert: Upsert, cells: Mapping[tuple[int, int], Cell]) -> None:
-        """Add *cells* to a roll-up with measurements, and shorten those that have grown long since we last did."""
-        self._upsert(connection, upsert, ((*key, *cell.sums, cell.histograms) for key, cell in cells.items()))
-        for key, cell in cells.items():
+    def _add_cells(self, connection: Connection, addition: Addition) -> None:
+        """Add to a roll-up, and shorten the measurements that have grown long since we last did."""
+        upsert = addition.upsert
+        connection.exec_driver_sql(upsert.sql(self.mark, addition.sums), list(addition.values()))
+        if not upsert.measured:
+            return
+        for key, cell in addition.cells.items():
             grown = self._grown.get((upsert.table.name, *key), 0) + len(cell.histograms)
             if grown > histograms.COMPACT_ABOVE:
                 self._compact(connection, upsert, key)
@@ -144,7 +130,7 @@ class SQLStore(ABC):
         if len(self._grown) > _TRACKED_CELLS:
             self._grown.clear()
 
-    def _compact(self, connection: Connection, upsert: Upsert, key: tuple[int, int]) -> None:
+    def _compact(self, connection: Connection, upsert: Upsert, key: tuple[Any, ...]) -> None:
         c = upsert.table.c
         here = [c[name] == value for name, value in zip(upsert.key, key, strict=True)]
         text = connection.execute(select(c.histograms).where(*here)).scalar_one()
@@ -316,13 +302,6 @@ class SQLStore(ABC):
         """Return freed space to the system, as far as that is cheap."""
 
 
-def event_values(row: CallRow) -> tuple[Any, ...]:
-    """Return *row* in the order of the columns of `event`."""
-    return (
-        row.id, row.ts, row.hour, row.series, row.session, row.user, *row.sums, *row.details, row.histograms, row.extra,
-    )  # fmt: skip
-
-
 def _call_row(values: RowMapping) -> CallRow:
     return CallRow(
         id=values["id"],
@@ -337,15 +316,6 @@ def _call_row(values: RowMapping) -> CallRow:
         extra=values["extra"],
         savings=(),
     )
-
-
-def _in_session(row: CallRow) -> tuple[str | None, ...]:
-    return (row.names[_APPLICATION], row.names[_OPERATION], row.session, row.user)
-
-
-def _who(*names: str | int | None) -> int:
-    digest = blake2b(json.dumps(names).encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "big", signed=True)
 
 
 def _get_state(connection: Connection, key: str) -> dict[str, Any] | None:

@@ -16,6 +16,8 @@ from tokenwise_core.usage.store.sql import SQLStore
 BUSY_TIMEOUT_MS = 10_000
 WAL_PAGES = 4_000
 """Pages (16 MB) in the log before they are copied into the file: pages written often are copied once."""
+CACHE_KIB = 32_768
+"""Memory for pages a handle takes at most: a batch that does not fit is written to the log in pieces, some twice."""
 _VACUUM_PAGES = 2_000
 
 
@@ -74,6 +76,7 @@ def _prepare(connection: sqlite3.Connection, _record: object) -> None:
         "journal_mode = WAL",
         "synchronous = NORMAL",
         f"wal_autocheckpoint = {WAL_PAGES}",
+        f"cache_size = -{CACHE_KIB}",
         f"busy_timeout = {BUSY_TIMEOUT_MS}",
     ):
         connection.execute(f"PRAGMA {pragma}")
