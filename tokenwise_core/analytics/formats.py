@@ -125,8 +125,10 @@ def _csv(rows: Iterable[Mapping[str, Any]], *, columns: Iterable[str]) -> str:
 
 
 def _safe(value: Any) -> Any:
-    """Quote a name that a spreadsheet would run as a formula."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+    """Quote a name that a spreadsheet would run as a formula; show control characters, which readers take for lines."""
+    if not isinstance(value, str):
+        return value
+    return f"'{visible(value)}" if value.startswith(_FORMULA) else visible(value)
 
 
 def _components(report: Report) -> list[dict[str, Any]]:

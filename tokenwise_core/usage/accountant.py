@@ -126,13 +126,22 @@ class Accountant:
 
     def _priced(self, event: UsageEvent) -> UsageEvent:
         """Add the cost, and what the provider's prompt cache saved of it."""
-        cost = self.prices.cost(event.usage, model=event.model, provider=event.provider, at=event.ts)
+        model = self._priced_name(event)
+        cost = self.prices.cost(event.usage, model=model, provider=event.provider, at=event.ts)
         cached = event.usage.cache_read or event.usage.cache_write_5m or event.usage.cache_write_1h
         if not cached:
             return replace(event, cost=cost)
-        price = self.prices.price(event.model or "", provider=event.provider, at=event.ts)
+        price = self.prices.price(model or "", provider=event.provider, at=event.ts)
         saving = prompt_cache_saving(event.usage, price)
         return replace(event, cost=cost, savings=(*event.savings, saving) if saving else event.savings)
+
+    def _priced_name(self, event: UsageEvent) -> str | None:
+        """Return the answering model's name, or the asked one's where the former is an unpriced version of it."""
+        asked, answered = event.request_model, event.response_model
+        if asked and answered and answered != asked and answered.startswith(asked):
+            known = self.prices.price(answered, provider=event.provider, at=event.ts)
+            return answered if known else asked
+        return event.model
 
     def _embedding(self, event: UsageEvent, prompt: Prompt, answered: Answered, counter: TokenCounter) -> UsageEvent:
         """Embeddings are counted apart: input only, one component, no prefix."""
@@ -142,8 +151,7 @@ class Accountant:
             usage = Usage(input_tokens=counted, input_uncached=counted, output_tokens=0, source=counter.source)
         tokens = {Component.USER_INPUT: usage.input_tokens} if usage.input_tokens else {}
         breakdown = Breakdown(tokens=tokens, calls=1, source=usage.source)
-        event = replace(event, usage=usage, breakdown=breakdown, estimate_before=counted)
-        return self._priced(event) if event.provider else event  # without a provider it runs here, at nobody's price
+        return self._priced(replace(event, usage=usage, breakdown=breakdown, estimate_before=counted))
 
     def _hit(self, event: UsageEvent, would: Usage) -> UsageEvent:
         """Book a framework's cache hit: nothing spent; what the call *would* have cost is saved."""

@@ -238,3 +238,20 @@ def test_what_is_learnt_from_reported_usage_is_kept_in_the_store() -> None:
     again = make_runtime(store).accountant.counter("claude-sonnet-4-5", "anthropic").count(prompt).total
     assert again == before == 40
     runtime.recorder.close()
+
+
+@pytest.mark.parametrize(
+    ("asked_for", "answered_by", "priced"),
+    [("house", "house-2031-01-01", True), ("house", "another-model", False), ("unknown", "unknown-2031", False)],
+)
+def test_a_dated_version_has_the_price_of_its_model_and_another_model_has_none(
+    asked_for: str, answered_by: str, priced: bool
+) -> None:
+    prices = PriceBook(overrides={"models": {"house": {"input": 1.0, "output": 2.0}}})
+    with Recorder(MemoryStore(), interval_s=0) as recorder:
+        meter = Meter(recorder, Accountant(prices=prices), framework="test")
+        prompt = Prompt(messages=(Message(role="user", text="?"),))
+        meter.start("run", lambda: CallDetails(prompt=prompt, model=asked_for))
+        meter.end("run", answered(response_model=answered_by))
+        [event] = meter.events()
+    assert (event.cost is not None) is priced
