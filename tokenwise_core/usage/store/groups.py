@@ -68,7 +68,7 @@ def call_rows(
     """Return the report's rows: *groups* hold the values of *by* without `component`, sums and measurements."""
     plain = tuple(name for name in by if name != "component")
     rows = [
-        Row(key=_key(plain, values), totals=to_totals(sums, histograms.decode(measurements)))
+        Row(key=_key(plain, values), totals=to_totals(sums, histograms.Measurements(measurements)))
         for values, sums, measurements in groups
         if sums[0]  # a sum over no calls at all is no row
     ]

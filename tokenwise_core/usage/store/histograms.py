@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from binascii import a2b_base64, b2a_base64
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
 from functools import lru_cache
@@ -73,6 +73,41 @@ def entry(metric: Metric, value: float) -> str:
     else:
         return ""
     return _encode(metric << _METRIC_BITS | (bucket if bucket < _BUCKETS else _BUCKETS - 1), 1)
+
+
+class Measurements(Mapping[int, Histogram]):
+    """The histogram of each metric in *text* (keys are numbers of `Metric`), decoded when first looked at.
+
+    A report holds those of every hour, and shows those of a few groups.
+    """
+
+    __slots__ = ("_decoded", "text")
+
+    def __init__(self, text: str = "") -> None:
+        self.text = text
+        self._decoded: dict[int, Histogram] | None = None
+
+    @classmethod
+    def joined(cls, parts: Iterable[Measurements]) -> Measurements:
+        """Return the measurements of all *parts*."""
+        return cls("".join([part.text for part in parts]))
+
+    def _histograms(self) -> dict[int, Histogram]:
+        if self._decoded is None:
+            self._decoded = decode(self.text)
+        return self._decoded
+
+    def __getitem__(self, metric: int) -> Histogram:
+        return self._histograms()[metric]
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._histograms())
+
+    def __len__(self) -> int:
+        return len(self._histograms())
+
+    def __repr__(self) -> str:
+        return f"Measurements({self._histograms()!r})"
 
 
 def decode(text: str) -> dict[int, Histogram]:

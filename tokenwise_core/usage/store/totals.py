@@ -6,14 +6,12 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
-from functools import reduce
-from operator import add
 from typing import TypeVar
 
 from tokenwise_core.usage.components import INPUTS, Breakdown, Component, CountSource, worst_source
 from tokenwise_core.usage.events import NANO
 from tokenwise_core.usage.savings import Spend
-from tokenwise_core.usage.store.histograms import Histogram, Metric
+from tokenwise_core.usage.store.histograms import Measurements, Metric
 
 Name = TypeVar("Name")
 
@@ -64,7 +62,7 @@ class Totals:
     nano: Mapping[Component, int] = field(default_factory=dict)
     sources: Mapping[CountSource, int] = field(default_factory=dict)
     splits: Mapping[CountSource, int] = field(default_factory=dict)
-    histograms: Mapping[int, Histogram] = field(default_factory=dict)
+    histograms: Measurements = field(default_factory=Measurements)
 
     @property
     def total_tokens(self) -> int:
@@ -141,7 +139,7 @@ class SavingTotals:
         return self.counterfactual - self.actual - self.overhead
 
 
-def to_totals(sums: Sequence[int], histograms: Mapping[int, Histogram]) -> Totals:
+def to_totals(sums: Sequence[int], histograms: Measurements) -> Totals:
     """Return the totals that stand in *sums* (in the order of `COLUMNS`)."""
     column = dict(zip(COLUMNS, sums, strict=True))
     return Totals(
@@ -183,10 +181,7 @@ def merged(parts: Iterable[Totals]) -> Totals:
         nano=_added(part.nano for part in found),
         sources=_added(part.sources for part in found),
         splits=_added(part.splits for part in found),
-        histograms={
-            metric: reduce(add, (part.histograms[metric] for part in found if metric in part.histograms))
-            for metric in {metric for part in found for metric in part.histograms}
-        },
+        histograms=Measurements.joined(part.histograms for part in found),
     )
 
 

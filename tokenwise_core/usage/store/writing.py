@@ -94,7 +94,11 @@ def _used(
     """Return the columns in which any of *rows* has another value than *unused*, and the rows cut to these."""
     n = len(rows)
     columns = zip(*rows, strict=True)
-    used = [(name, column) for name, column in zip(names, columns, strict=True) if column.count(unused) < n]
+    used = [
+        (name, column)
+        for name, column in zip(names, columns, strict=True)
+        if column[0] != unused or column.count(unused) < n
+    ]
     return tuple(name for name, _ in used), list(zip(*(column for _, column in used), strict=True))
 
 
