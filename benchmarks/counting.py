@@ -88,8 +88,10 @@ def _measured(figure: Figure, rows: Sequence[Row]) -> dict[str, Any]:
     scored = calibrated_errors(shown) if figure.calibrated else [(row, _error(row, _ours(row))) for row in shown]
     errors = [error for _, error in scored]
     held_out = [error for row, error in scored if recorded.is_held_out(row)]
-    note = f"{left_out} rows left out for hidden context; rules were looked for in one half of the cassettes"
-    note += " (those of answer schemas in all)"
+    note = (
+        f"{left_out} rows left out for hidden context; rules were found on one half of the cassettes "
+        "(answer schemas, parallel calls and first tools with the other half's residuals in sight)"
+    )
     if held_out:
         note += f", the other half: {figure.measure(held_out):.4f} (n {len(held_out)})"
     beside, remarks = _beside(figure, [row for row, _ in scored])
