@@ -53,7 +53,7 @@ class Recorder:
         store: Store | None,
         *,
         queue_size: int = 100_000,
-        batch: int = 2_000,
+        batch: int = 5_000,
         interval_s: float = 0.2,
         retry_s: float = 30.0,
         retention: Retention | None = None,

@@ -25,8 +25,9 @@ def cost_by_component(cost: Cost, breakdown: Breakdown) -> dict[Component, int]:
     """
     shares = [0, 0, 0, 0]
     for bucket, nano in cost.by_bucket.items():
-        if bucket in _SHARE_OF:
-            shares[_SHARE_OF[bucket]] += nano
+        share_of = _SHARE_OF.get(bucket)
+        if share_of is not None:
+            shares[share_of] += nano
     fresh: dict[Component, int] = {}
     parts: tuple[dict[Component, int], ...] = (fresh, dict(breakdown.cached), {}, {})
     for component, n in breakdown.tokens.items():
@@ -53,6 +54,12 @@ def _divide(nano: int, parts: Mapping[Component, int], into: dict[Component, int
         into[component] = into.get(component, 0) + nano
         return nano
     total = sum([n for n in parts.values() if n > 0])
+    each, rest = divmod(nano, total) if total else (0, 0)
+    if not rest:  # nearly always: prices are whole nano-dollars a token, and products are quicker than quotients
+        for component, n in parts.items():
+            if n > 0:
+                into[component] = into.get(component, 0) + n * each
+        return each * total
     seen = given = 0
     for component, n in parts.items():
         if n > 0:
