@@ -89,17 +89,20 @@ class Reporting:
         """Return a plain-text report: components, cost, models, latency, savings."""
         return plain_report(self._report())
 
-    def flush(self) -> None:
-        """Wait until every finished call is counted and stored."""
-        self.meter.recorder.flush()
+    def flush(self, timeout_s: float | None = None) -> bool:
+        """Wait until every finished call is counted and stored; False when that took longer than *timeout_s*."""
+        return self.meter.recorder.flush(timeout_s)
 
-    async def aflush(self) -> None:
+    async def aflush(self, timeout_s: float | None = None) -> bool:
         """Wait as `flush()` does, without holding up the event loop."""
-        await self.meter.recorder.aflush()
+        return await self.meter.recorder.aflush(timeout_s)
 
     def reset(self) -> None:
         """Forget the calls seen so far; the store keeps them."""
         self.meter.reset()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: {self.meter.finished:,} calls finished>"
 
     def __str__(self) -> str:
         return self.report()

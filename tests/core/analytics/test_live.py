@@ -170,3 +170,9 @@ def test_a_breakdown_prints_itself(handler: Handler) -> None:
     assert lines[-1].startswith("1 call; totals reported")
     assert f"{breakdown[Component.SYSTEM_PROMPT]}" in str(breakdown)
     assert "<td>system prompt</td>" in breakdown._repr_html_()
+
+
+def test_a_handler_says_in_one_line_how_much_it_has_seen(handler: Handler) -> None:
+    handler.call()
+    assert handler.flush(timeout_s=5)
+    assert repr(handler).endswith(": 1 calls finished>")
