@@ -45,6 +45,7 @@ def make_event(i: int = 0, *, ts: float | None = None, **changes: Any) -> UsageE
 
 _names = st.none() | st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=12)
 _counts = st.integers(0, 10**9)
+_models = st.sampled_from(["", "gpt-5-mini", "claude-haiku"])
 _maybe = st.none() | _counts
 _money = st.integers(0, 10**12)
 _milliseconds = st.none() | st.floats(0, 1e7, allow_nan=False)
@@ -76,7 +77,8 @@ events = st.builds(
         cache_write_5m=_maybe, cache_write_1h=_maybe, input_audio=_maybe, input_image=_maybe, input_video=_maybe,
         output_text=_maybe,
         reasoning=_maybe, output_audio=_maybe, output_image=_maybe, side_input=_maybe, side_output=_maybe,
-        server_tool_calls=_maybe, service_tier=_names, source=st.sampled_from(CountSource),
+        side_buckets=st.dictionaries(_models, st.dictionaries(st.just("reasoning"), _counts), max_size=2),
+        server_tool_calls=_maybe, web_searches=_maybe, service_tier=_names, source=st.sampled_from(CountSource),
         reported_cost_usd=st.none() | st.decimals(0, 1000, places=9).map(Decimal),
         unknown=st.dictionaries(st.text(max_size=8), _json, max_size=2),
     ),

@@ -259,6 +259,10 @@ def _usage_extra(usage: Usage) -> dict[str, Any]:
         extra["source"] = usage.source
     if usage.reported_cost_usd is not None:
         extra["reported_cost_usd"] = str(usage.reported_cost_usd)
+    if usage.side_buckets:
+        extra["side_buckets"] = {model: dict(buckets) for model, buckets in usage.side_buckets.items()}
+    if usage.web_searches is not None:
+        extra["web_searches"] = usage.web_searches
     if usage.unknown:
         extra["unknown"] = dict(usage.unknown)
     return extra
@@ -269,6 +273,8 @@ def _usage(details: Mapping[str, Any], extra: Mapping[str, Any]) -> Usage:
     return Usage(
         **{name: details[f"usage_{name}"] for name in _USAGE},
         reported_cost_usd=None if reported is None else Decimal(reported),
+        side_buckets=extra.get("side_buckets", {}),
+        web_searches=extra.get("web_searches"),
         source=CountSource(extra.get("source", CountSource.REPORTED)),
         unknown=extra.get("unknown", {}),
     )
