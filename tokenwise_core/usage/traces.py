@@ -6,9 +6,9 @@ some runs arrive as orphans. Everything here is O(depth) and never fails on an i
 
 from __future__ import annotations
 
-import threading
 from collections import OrderedDict
 from collections.abc import Hashable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from tokenwise_core.scoping import Scope, current_scope
@@ -23,31 +23,39 @@ MAX_DEPTH = 200  # a longer chain of parents is a cycle
 class _Run:
     parent: Hashable | None
     scope: Scope
+    name: str | None = None
     known: tuple[Known, ...] = ()
     texts: list[str] = field(default_factory=list)
 
 
 class Traces:
-    """The runs that are open now, by the framework's own ids."""
+    """The runs that are open now, by the framework's own ids.
+
+    Without a lock: each step is one operation of a C container, which the interpreter does not interrupt, and a lock
+    that another thread holds while the process forks would stay locked in the child.
+    """
 
     def __init__(self, *, max_runs: int = MAX_RUNS) -> None:
         self._runs: OrderedDict[Hashable, _Run] = OrderedDict()
         self._max_runs = max_runs
-        self._lock = threading.Lock()
 
-    def enter(self, run: Hashable, parent: Hashable | None = None, hint: Scope | None = None) -> None:
-        """Remember that *run* began under *parent*, in the scope in force here completed by *hint*."""
+    def enter(
+        self,
+        run: Hashable,
+        parent: Hashable | None = None,
+        hint: Scope | None = None,
+        name: str | None = None,
+    ) -> None:
+        """Remember that *run*, called *name*, began under *parent*, in the scope in force here completed by *hint*."""
         scope = current_scope()
-        entry = _Run(parent, scope if hint is None else scope.filled_from(hint))
-        with self._lock:
-            self._runs[run] = entry
-            if len(self._runs) > self._max_runs:
+        self._runs[run] = _Run(parent, scope if hint is None else scope.filled_from(hint), name)
+        if len(self._runs) > self._max_runs:
+            with suppress(KeyError):  # another thread was quicker
                 self._runs.popitem(last=False)
 
     def leave(self, run: Hashable) -> None:
         """Forget *run*, and with it what was learnt there."""
-        with self._lock:
-            self._runs.pop(run, None)
+        self._runs.pop(run, None)
 
     def root(self, run: Hashable) -> Hashable:
         """Return the outermost run above *run* that is known, *run* itself if none is."""
@@ -65,6 +73,11 @@ class Traces:
             if entry is not None:
                 found = found.filled_from(entry.scope)
         return found
+
+    def name(self, run: Hashable | None) -> str | None:
+        """Return the name of the outermost run above *run*, itself included, that has one."""
+        names = [entry.name for above in self._upwards(run) if (entry := self._runs.get(above)) and entry.name]
+        return names[-1] if names else None
 
     def learn(self, run: Hashable | None, known: Sequence[Known]) -> None:
         """Note template variables of a prompt that was built directly under *run*."""
@@ -84,8 +97,7 @@ class Traces:
         """Note texts that a retriever returned anywhere in the trace of *run*."""
         entry = self._runs.get(self.root(run))
         if entry is not None:
-            with self._lock:
-                entry.texts = list(dict.fromkeys([*entry.texts, *texts]))[-MAX_TEXTS:]
+            entry.texts = list(dict.fromkeys([*entry.texts, *texts]))[-MAX_TEXTS:]
 
     def texts(self, run: Hashable) -> tuple[str, ...]:
         """Return the texts retrieved so far in the trace of *run*."""

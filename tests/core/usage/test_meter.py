@@ -255,3 +255,14 @@ def test_a_dated_version_has_the_price_of_its_model_and_another_model_has_none(
         meter.end("run", answered(response_model=answered_by))
         [event] = meter.events()
     assert (event.cost is not None) is priced
+
+
+def test_a_call_that_was_cancelled_without_a_word_ends_with_the_run_above_it(meter: Meter) -> None:
+    meter.traces.enter("graph")
+    meter.start("run", asked(), parent="graph")
+    meter.start("elsewhere", asked())
+    meter.abort_under("graph", error_type="CancelledError")
+    [event] = meter.events()
+    assert (event.id, event.status, event.error_type) == ("run", Status.ABORTED, "CancelledError")
+    assert event.breakdown.input_tokens == event.estimate_before
+    assert meter.is_open("elsewhere")

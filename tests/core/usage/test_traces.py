@@ -65,3 +65,13 @@ def test_the_nearest_template_variables_win() -> None:
     assert [k.text for k in traces.known("model")] == ["far"]
     traces.learn("inner", known_from_variables({"question": ["near"]}))
     assert [(k.component, k.text) for k in traces.known("model")] == [(Component.USER_INPUT, "near")]
+
+
+def test_a_run_is_named_after_the_outermost_one_that_has_a_name() -> None:
+    traces = Traces()
+    traces.enter("graph", name="nightly digest")
+    traces.enter("step", "graph", name="model")
+    traces.enter("call", "step")
+    assert traces.name("call") == "nightly digest"
+    assert traces.name("unknown") is None
+    assert traces.name(None) is None
