@@ -196,6 +196,7 @@ def test_point_04_a_stream_that_is_given_up_is_charged_from_its_last_chunk(
     (event,) = tracker.events()
     assert (event.status, event.streamed) == (Status.ABORTED, True)
     assert 0 < event.breakdown["response"] <= 6
+    assert event.breakdown.source is CountSource.ESTIMATED
 
 
 async def test_point_04_an_async_stream_that_is_given_up_is_charged_from_its_last_chunk(
@@ -207,6 +208,7 @@ async def test_point_04_an_async_stream_that_is_given_up_is_charged_from_its_las
     (event,) = tracker.events()
     assert event.status is Status.ABORTED
     assert event.breakdown["response"] > 0
+    assert event.breakdown.source is CountSource.ESTIMATED
 
 
 async def test_point_04_a_cancelled_call_is_aborted(tracker: TokenBreakdownHandler) -> None:

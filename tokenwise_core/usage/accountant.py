@@ -100,10 +100,11 @@ class Accountant:
         count = counter.count(details.prompt)
         event = replace(event, estimate_before=count.total)
         answer = counter.answer(answered.answer)
+        certain = _is_whole(call.status, counter)
         if call.status is Status.CACHE_HIT:
-            return self._hit(event, completed(answered.usage, count, answer))
+            return self._hit(event, completed(answered.usage, count, answer, certain=certain))
         refused = call.status is Status.ERROR and answered.usage is None and not answer.total
-        usage = NOTHING_USED if refused else completed(answered.usage, count, answer)
+        usage = NOTHING_USED if refused else completed(answered.usage, count, answer, certain=certain)
         if call.status is Status.OK and usage.source is CountSource.REPORTED and usage.input_tokens:
             counter.observe(count, usage.input_tokens)
         known = (*details.known, *call.known)
@@ -195,6 +196,11 @@ def _described(call: Call, details: CallDetails, answered: Answered, *, keep_tex
 
 def _scale(usage: Usage, count: PromptCount) -> float | None:
     return usage.input_tokens / count.total if usage.input_tokens and count.total else None
+
+
+def _is_whole(status: Status, counter: TokenCounter) -> bool:
+    """Say whether all output is in the answer: not where it was broken off, nor where a model hides its thoughts."""
+    return status in {Status.OK, Status.CACHE_HIT} and counter.family.template != "reasoning"
 
 
 def _uncounted(prompt: Prompt) -> Component | None:

@@ -9,9 +9,14 @@ from tokenwise_core.usage.components import CountSource, worst_source
 from tokenwise_core.usage.events import Usage
 
 
-def completed(reported: Usage | None, prompt: PromptCount, answer: AnswerCount) -> Usage:
-    """Return *reported* with the totals that it lacks taken from our counts; the whole is then no longer `reported`."""
+def completed(reported: Usage | None, prompt: PromptCount, answer: AnswerCount, *, certain: bool = True) -> Usage:
+    """Return *reported* with the totals that it lacks taken from our counts; the whole is then no longer `reported`.
+
+    An answer that is not *certain* (broken off, or thought about in secret) may have been billed for more than we can
+    see: an output that has to be counted from it is `estimated`.
+    """
     usage = reported or Usage()
+    sources = [prompt.source, CountSource.EXACT]
     if usage.input_tokens is not None and usage.output_tokens is not None:
         return usage
     if usage.input_tokens is None:
@@ -21,7 +26,9 @@ def completed(reported: Usage | None, prompt: PromptCount, answer: AnswerCount) 
     if usage.output_tokens is None:
         text = answer.response + answer.tool_calls
         usage = replace(usage, output_tokens=answer.total, output_text=text, reasoning=answer.reasoning)
-    return replace(usage, source=worst_source((prompt.source, CountSource.EXACT)))
+        if not certain:
+            sources.append(CountSource.ESTIMATED)
+    return replace(usage, source=worst_source(sources))
 
 
 NOTHING_USED = Usage(input_tokens=0, output_tokens=0)

@@ -111,6 +111,29 @@ def test_usage_that_was_not_reported_is_counted_and_says_so(meter: Meter) -> Non
     assert event.breakdown[Component.RESPONSE] > 0
 
 
+@pytest.mark.parametrize(
+    ("model", "status"), [("gpt-4o", Status.ABORTED), ("gpt-4o", Status.ERROR), ("o3-mini", Status.OK)]
+)
+def test_output_that_may_have_gone_on_unseen_is_estimated(meter: Meter, model: str, status: Status) -> None:
+    """Broken off, or with reasoning that the provider hides."""
+    prompt = Prompt(messages=(Message(role="user", text="Hello"),))
+    meter.start("run", lambda: CallDetails(prompt=prompt, model=model, provider="openai"))
+    meter.end("run", lambda: Answered(answer=Answer(text="Good morning")), status=status)
+    [event] = meter.events()
+    assert event.usage.source is CountSource.ESTIMATED
+    assert event.breakdown.source is CountSource.ESTIMATED
+    assert event.breakdown[Component.RESPONSE] == 2
+
+
+def test_an_aborted_call_whose_output_was_reported_is_as_certain_as_our_count_of_its_input(meter: Meter) -> None:
+    meter.start("run", asked("Hello"))
+    partly = Usage(output_tokens=3, output_text=3)
+    meter.end("run", lambda: Answered(answer=Answer(text="Good morning"), usage=partly), status=Status.ABORTED)
+    [event] = meter.events()
+    assert event.usage.source is CountSource.EXACT
+    assert event.breakdown.output_tokens == 3
+
+
 def test_an_aborted_stream_is_charged_for_what_arrived(meter: Meter) -> None:
     meter.start("run", asked())
     meter.first_token("run")
