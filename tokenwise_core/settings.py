@@ -26,7 +26,7 @@ def default_store() -> str:
 class Settings(BaseSettings):
     """What TokenWise reads from its surroundings; every field is `TOKENWISE_<NAME>` in the environment."""
 
-    model_config = SettingsConfigDict(env_prefix="TOKENWISE_", extra="ignore")
+    model_config = SettingsConfigDict(env_prefix="TOKENWISE_", env_ignore_empty=True, extra="ignore")
 
     store: str = Field(default_factory=default_store, description="URL of the usage store")
     prices: Path | None = Field(default=None, description="TOML file with prices of your own")

@@ -104,11 +104,15 @@ class Calibration:
     def from_dict(cls, data: Mapping[str, Any]) -> Calibration:
         """Return the calibration stored in *data*; what another release wrote in another form is not read."""
         calibration = cls()
+        calibration.restore(data)
+        return calibration
+
+    def restore(self, data: Mapping[str, Any]) -> None:
+        """Observe again what is stored in *data*."""
         if data.get("version") == VERSION:
             for key, pairs in data.get("pairs", {}).items():
                 for estimate, reported in pairs:
-                    calibration.observe(estimate, reported, key)
-        return calibration
+                    self.observe(estimate, reported, key)
 
     def _fit(self, key: str, pairs: tuple[Pair, ...]) -> Correction:
         known = self._fitted.get(key)

@@ -54,8 +54,9 @@ class Call:
 class Accountant:
     """Counts, splits and prices calls; shared by all handlers of one store.
 
-    *counters* count models that we don't know, by name. *keep_text* stores each call's prompt and answer as JSON in
-    `UsageEvent.text` (the recorder's redact hook sees it first); off by default.
+    *counters* count models that we don't know, by name. *prepare* is called once, before the first event. *keep_text*
+    stores each call's prompt and answer as JSON in `UsageEvent.text` (the recorder's redact hook sees it first); off by
+    default.
     """
 
     def __init__(
@@ -66,11 +67,13 @@ class Accountant:
         prefixes: PrefixLedger | None = None,
         counters: Mapping[str, TokenCounter] | None = None,
         keep_text: bool = False,
+        prepare: Callable[[], None] | None = None,
     ) -> None:
         self.prices = prices or PriceBook()
         self.calibration = calibration or Calibration()
         self.prefixes = prefixes or PrefixLedger(clock=time.time)
         self._keep_text = keep_text
+        self._prepare = prepare
         self._given = dict(counters or {})
         self._counters: dict[tuple[str | None, str | None], TokenCounter] = {}
         self._responses: OrderedDict[str, str] = OrderedDict()
@@ -87,6 +90,9 @@ class Accountant:
 
     def event(self, call: Call) -> UsageEvent | None:
         """Return the event of *call*; None where another framework has booked the same response already."""
+        if self._prepare is not None:
+            prepare, self._prepare = self._prepare, None
+            prepare()
         details = call.details()
         answered = call.answered() if call.answered else Answered()
         if self._seen(answered.response_id, call):

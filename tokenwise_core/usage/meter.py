@@ -188,7 +188,10 @@ class Meter:
 
     def settle(self) -> bool:
         """Wait until the calls that have ended are counted, for at most five seconds; say whether they are."""
-        return self.recorder.flush(SETTLE_S)
+        done = self.recorder.settle(SETTLE_S)
+        if not done:
+            log.warning("calls are still being counted after %g s: what is reported is not complete", SETTLE_S)
+        return done
 
     def breakdown(self) -> Breakdown:
         """Return the sum over all calls finished so far (waits for those being counted)."""

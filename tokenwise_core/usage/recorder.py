@@ -112,6 +112,10 @@ class Recorder:
         """
         return self._pid != os.getpid() or self._writer.flush(timeout_s)
 
+    def settle(self, timeout_s: float | None = None) -> bool:
+        """Wait as `flush`, but only until the events are made and shown to the subscribers: storing may take longer."""
+        return self._pid != os.getpid() or self._writer.flush(timeout_s, stored=False)
+
     async def aflush(self, timeout_s: float | None = None) -> bool:
         """Do as `flush`, without blocking the event loop."""
         return await asyncio.to_thread(self.flush, timeout_s)
@@ -134,7 +138,7 @@ class Recorder:
     def stats(self) -> RecorderStats:
         """Return the counts."""
         writer = self._writer
-        counts, queued = dict(writer.counts), len(writer.queue) + writer.in_flight
+        counts, queued = dict(writer.counts), writer.waiting
         return RecorderStats(submitted=sum(counts.values()) + queued, queued=queued, **counts)
 
     def __enter__(self) -> Self:

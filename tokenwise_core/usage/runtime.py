@@ -66,11 +66,13 @@ def make_runtime(
     *counters* count models that we don't know, by name: `{"mine": TokenCounter(my_count, model="mine")}`.
     """
     settings = settings or _settings()
+    calibration = Calibration()
     accountant = Accountant(
         prices=prices or _prices(settings),
-        calibration=_calibration(store),
+        calibration=calibration,
         counters=counters,
         keep_text=settings.keep_text,
+        prepare=lambda: _recall(store, calibration),
     )
     recorder = Recorder(store, retention=_retention(settings), redact=_redact(settings))
     recorder.after_write(_saver(store, accountant.calibration))
@@ -122,18 +124,19 @@ def _nothing(text: str) -> None:
 def _open_or_memory(url: str) -> Store:
     try:
         return open_store(url)
-    except (StoreError, ImportError, OSError) as error:
+    except (StoreError, BadInput, ImportError, OSError) as error:
         log.warning("the usage store cannot be opened (%s); this process keeps its events in memory", error)
         return MemoryStore()
 
 
-def _calibration(store: Store) -> Calibration:
+def _recall(store: Store, calibration: Calibration) -> None:
+    """Read what was learnt before; runs in the recorder's thread, so that a slow store delays nobody."""
     try:
         state = store.get_state(CALIBRATION_KEY)
-        return Calibration.from_dict(state) if state else Calibration()
+        if state:
+            calibration.restore(state)
     except Exception as error:  # fail-open: a bad state is a cold start
         log.warning("the calibration state cannot be read (%s); starting anew", type(error).__name__)
-        return Calibration()
 
 
 def _saver(store: Store, calibration: Calibration) -> Callable[[], None]:
@@ -148,3 +151,12 @@ def _saver(store: Store, calibration: Calibration) -> Callable[[], None]:
             saved = state
 
     return save
+
+
+def _after_fork_in_child() -> None:
+    global _lock  # noqa: PLW0603  another thread of the parent may have held it
+    _lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows, which does not fork
+    os.register_at_fork(after_in_child=_after_fork_in_child)

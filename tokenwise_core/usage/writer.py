@@ -5,12 +5,14 @@ from __future__ import annotations
 import atexit
 import logging
 import multiprocessing
+import os
 import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from multiprocessing.util import Finalize
 from threading import Event, Lock, Thread, current_thread
+from weakref import WeakSet
 
 from tokenwise_core.errors import StoreError
 from tokenwise_core.protocols import Clock
@@ -43,8 +45,18 @@ class WriterOptions:
     clock: Clock
 
 
+AHEAD = 10
+"""Batches of events that are made ahead while the store fails."""
+FORK_WAIT_S = 2.0
+"""How long a fork waits for the writer to come to rest."""
+
+
 class Marker(Event):
-    """Stands in the queue behind all that was submitted before it, and is set when that is done."""
+    """Stands in the queue behind all that was submitted before it; set when that is made, or *stored* too."""
+
+    def __init__(self, *, stored: bool) -> None:
+        super().__init__()
+        self.stored = stored
 
 
 class Writer:
@@ -58,11 +70,15 @@ class Writer:
         self.thread: Thread | None = None
         self.counts = dict.fromkeys(("written", "duplicates", "dropped", "failed", "skipped"), 0)
         self.in_flight = 0
+        self.forking = self.held = False
+        self.busy, self.resumed = Lock(), Event()
+        self._ahead: deque[UsageEvent | Marker] = deque()
         self._store, self._options = store, options
         self._stop = Event()
         self._lock = Lock()
         self._warned: dict[str, float] = {}
         self._retain_at = 0.0
+        _writers.add(self)
         self._broken = False  # after a batch was given up, the next ones are tried once, until one is stored
 
     # --- called from any thread -------------------------------------------------------------------------------------
@@ -84,13 +100,21 @@ class Writer:
         if multiprocessing.parent_process() is not None:  # a worker process ends without atexit
             Finalize(None, self.finish, args=(EXIT_TIMEOUT_S,), exitpriority=100)
 
-    def flush(self, timeout_s: float | None) -> bool:
-        """Wait for what stands in the queue; False when that took longer, or when the thread asks itself."""
+    @property
+    def waiting(self) -> int:
+        """How much is not stored yet."""
+        return len(self.queue) + len(self._ahead) + self.in_flight
+
+    def flush(self, timeout_s: float | None, *, stored: bool = True) -> bool:
+        """Wait until what stands in the queue is made, and stored; False when that took longer than *timeout_s*.
+
+        False too when the thread asks itself.
+        """
         if self.thread is current_thread():
             return False
         if not self.queue and (self.thread is None or not self.thread.is_alive()):
             return True
-        marker = Marker()
+        marker = Marker(stored=stored)
         self.queue.append(marker)
         self.start()
         if self.thread is None:
@@ -125,36 +149,68 @@ class Writer:
 
     def _run(self) -> None:
         try:
-            while not (self._stop.is_set() and not self.queue):
-                self.wake.wait(0 if self._stop.is_set() else None)
+            while not (self._stop.is_set() and not self.queue and not self._ahead):
+                if not self._ahead:
+                    self.wake.wait(0 if self._stop.is_set() else None)
                 self.hurry.wait(self._options.interval_s)  # let a batch gather
                 self.wake.clear()
                 self.hurry.clear()
-                while self.queue:
-                    self._take_batch()
-                self._retain()
+                with self.busy:
+                    while self.queue or self._ahead:
+                        self._take_batch()
+                    self._retain()
         finally:
             self.wake.clear()  # whatever ended the thread: the next work starts another
 
     def _take_batch(self) -> None:
-        events: list[UsageEvent] = []
-        markers: list[Marker] = []
-        self.in_flight = min(len(self.queue), self._options.batch)
-        for _ in range(self.in_flight):
-            work = self.queue.popleft()
-            if isinstance(work, Marker):
-                markers.append(work)
-            elif (event := self._finished(work)) is not None:
-                events.append(event)
-        for event in events:
-            self._show(event)
+        """Make a batch of events, behind those made ahead, and store it."""
+        self._make(self._options.batch)
+        taken = [self._ahead.popleft() for _ in range(min(len(self._ahead), self._options.batch))]
+        events = [one for one in taken if not isinstance(one, Marker)]
+        self.in_flight = len(events)
         try:
             self._write(events)
             self._follow()
         finally:
             self.in_flight = 0
-            for marker in markers:
-                marker.set()
+            for one in taken:
+                if isinstance(one, Marker):
+                    one.set()
+
+    def _make(self, room: int) -> None:
+        """Make events of what stands in the queue, until *room* are waiting to be stored."""
+        while self.queue and len(self._ahead) < room:
+            work = self.queue.popleft()
+            if not isinstance(work, Marker):
+                event = self._finished(work)
+                if event is not None:
+                    self._show(event)
+                    self._ahead.append(event)
+            elif work.stored:
+                self._ahead.append(work)
+            else:
+                work.set()
+            self._let_fork()
+
+    def _let_fork(self) -> None:
+        """Come to rest, holding nothing, while another thread forks the process."""
+        if self.forking:
+            self.busy.release()
+            self.resumed.wait(FORK_WAIT_S)
+            self.busy.acquire()
+
+    def _pause(self, seconds: float) -> bool:
+        """Wait, making events ahead meanwhile; True when the thread should end instead."""
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            self._make(AHEAD * self._options.batch)
+            self.busy.release()
+            try:
+                if self._stop.wait(min(left, FIRST_BACKOFF_S)):
+                    return True
+            finally:
+                self.busy.acquire()
+        return False
 
     def _finished(self, work: Work) -> UsageEvent | None:
         """Make the event; whatever goes wrong costs this one event."""
@@ -200,7 +256,7 @@ class Writer:
             try:
                 new = len(events) if self._store is None else self._store.add(events)
             except StoreError as error:
-                if time.monotonic() + pause > give_up or self._stop.wait(pause):
+                if time.monotonic() + pause > give_up or self._pause(pause):
                     self._broken = True
                     self._count("dropped", len(events))
                     self._warn("the store fails, %d events are dropped: %s", len(events), error)
@@ -245,3 +301,28 @@ class Writer:
         if now - self._warned.get(message, -REPEAT_LOG_S) >= REPEAT_LOG_S:
             self._warned[message] = now
             log.warning(message, *arguments)
+
+
+_writers: WeakSet[Writer] = WeakSet()
+"""All writers of this process: a fork waits for them, so that a child inherits no lock that nobody will release."""
+
+
+def _before_fork() -> None:
+    for writer in tuple(_writers):
+        if writer.thread is not None and writer.thread is not current_thread() and writer.thread.is_alive():
+            writer.resumed.clear()
+            writer.forking = True
+            writer.held = writer.busy.acquire(timeout=FORK_WAIT_S)
+
+
+def _after_fork_in_parent() -> None:
+    for writer in tuple(_writers):
+        if writer.forking:
+            writer.forking = False
+            if writer.held:
+                writer.busy.release()
+            writer.resumed.set()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows, which does not fork
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent)

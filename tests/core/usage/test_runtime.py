@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tokenwise_core.messages import Answer, Message, Prompt
-from tokenwise_core.settings import Settings
+from tokenwise_core.settings import Settings, default_store
 from tokenwise_core.usage.call import Answered, CallDetails
 from tokenwise_core.usage.meter import Meter
 from tokenwise_core.usage.runtime import Runtime, make_runtime, shared_runtime
@@ -67,3 +67,22 @@ def test_a_hook_that_cannot_be_imported_keeps_no_text() -> None:
     call(make_runtime(store, Settings(keep_text=True, redact="no_such_module:mask")))
     [event] = store.events()
     assert event.text is None
+
+
+def test_a_store_of_an_unknown_kind_leaves_the_application_alone(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING, "tokenwise"):
+        call(shared_runtime("mysql://somewhere"))
+    assert "cannot be opened" in caplog.text
+
+
+def test_an_empty_store_setting_means_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TOKENWISE_STORE", "")
+    assert Settings().store == default_store()
+
+
+def test_making_a_runtime_touches_no_database(tmp_path: Path) -> None:
+    path = tmp_path / "usage.sqlite"
+    runtime = shared_runtime(f"sqlite:///{path}")
+    assert not path.exists()
+    call(runtime)
+    assert path.exists()
