@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -21,11 +21,14 @@ from tokenwise_core.usage.store.protocol import Row, SavingRow
 from tokenwise_core.usage.store.totals import Totals
 
 if TYPE_CHECKING:
-    from rich.console import Group
+    from rich.console import Console, ConsoleOptions, Group, RenderableType
     from rich.table import Table as RichTable
 
 JSON_VERSION = 1
 PLAIN_WIDTH = 120
+NAME_WIDTH = 24
+"""Narrower than this, names are not folded."""
+_ENDLESS = 100_000
 _COMPONENT_COLUMNS = (
     "component", "direction", "tokens", "share", "cached_tokens", "cost_usd", "cost_share", "source",
 )  # fmt: skip
@@ -56,20 +59,45 @@ def plain_report(report: Report) -> str:
 
 def rich_table(table: Table) -> Group:
     """Return a table for a rich console, its title above; names are never read as markup."""
-    from rich import box
     from rich.console import Group
-    from rich.table import Table as RichTable
     from rich.text import Text
 
-    rich = RichTable(box=box.SIMPLE_HEAD, pad_edge=False)
-    for number, name in enumerate(table.columns):
-        rich.add_column(name, justify="right" if number else "left", overflow="fold", no_wrap=bool(number))
-    for row in table.rows:
-        rich.add_row(*(Text(visible(cell)) for cell in row))
-    rich.add_section()
-    for row in table.sums:
-        rich.add_row(*(Text(visible(cell)) for cell in row), style="bold")
-    return Group(Text(table.title, style="bold"), rich)
+    return Group(Text(table.title, style="bold"), _Fitting(table))
+
+
+class _Fitting:
+    """A table of as many columns as the console has room for: the last ones go first, the names never."""
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
+        from rich.text import Text
+
+        names = [visible(row[0]) for row in (self._table.columns, *self._table.rows, *self._table.sums)]
+        longest = max(Text(name).cell_len for name in names)
+        room = options.max_width + max(0, longest - NAME_WIDTH)  # longer names are folded before a column goes
+        kept = len(self._table.columns)
+        while kept > 1 and console.measure(self._grid(kept), options=options.update(max_width=_ENDLESS)).maximum > room:
+            kept -= 1
+        yield self._grid(kept)
+        if left_out := self._table.columns[kept:]:
+            yield Text(f"(no room for: {', '.join(left_out)})", style="dim")
+
+    def _grid(self, kept: int) -> RichTable:
+        from rich import box
+        from rich.table import Table as RichTable
+        from rich.text import Text
+
+        rich = RichTable(box=box.SIMPLE_HEAD, pad_edge=False)
+        for number, name in enumerate(self._table.columns[:kept]):
+            rich.add_column(name, justify="right" if number else "left", overflow="fold", no_wrap=bool(number))
+        for row in self._table.rows:
+            rich.add_row(*(Text(visible(cell)) for cell in row[:kept]))
+        rich.add_section()
+        for row in self._table.sums:
+            rich.add_row(*(Text(visible(cell)) for cell in row[:kept]), style="bold")
+        return rich
 
 
 def _figures(report: Report) -> RichTable:

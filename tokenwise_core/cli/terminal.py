@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -14,7 +13,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from tokenwise_core.errors import BadInput
 
-PIPE_WIDTH = 120
+PIPE_WIDTH = 10_000
+"""As wide as anything: what is read by a program is neither cut nor wrapped."""
 
 
 class _Out(Console):
@@ -23,13 +23,12 @@ class _Out(Console):
 
 
 def show(*things: RenderableType) -> None:
-    """Print results to stdout: coloured on a terminal; plain, unpadded and 120 wide in a pipe or file."""
+    """Print results to stdout: coloured on a terminal; plain, unpadded and uncut in a pipe or file."""
     if sys.stdout.isatty():
         _print(_Out(highlight=False), things)
         return
     text = io.StringIO()
-    width = int(os.environ.get("COLUMNS") or PIPE_WIDTH)
-    _print(Console(file=text, width=width, color_system=None, force_terminal=False, highlight=False), things)
+    _print(Console(file=text, width=PIPE_WIDTH, color_system=None, force_terminal=False, highlight=False), things)
     sys.stdout.write("".join(f"{line.rstrip()}\n" for line in text.getvalue().splitlines()))
 
 

@@ -90,3 +90,13 @@ def test_a_broken_price_file_is_bad_input(
     monkeypatch.setenv("TOKENWISE_PRICES", str(tmp_path / "absent.toml"))
     assert main(["prices", "show", "gpt-4o"]) == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_a_pipe_gets_every_model_name_whatever_the_terminals_width(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    assert main(["prices", "show", "gpt-4o", "gpt-5-mini"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines if line.startswith(" gpt")] == ["gpt-4o", "gpt-5-mini"]
+    assert any("context" in line for line in lines)
