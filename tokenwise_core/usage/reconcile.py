@@ -14,6 +14,10 @@ from tokenwise_core.usage.events import Usage
 TOLERANCE = 0.02  # a difference up to this share is formatting: it goes to overhead (observability.md §9, step 4)
 
 
+_OPTIONAL = (Component.TOOL_DEFINITIONS, Component.OUTPUT_SCHEMA)
+"""What some servers keep out of the prompt (llama.cpp with a template that has no tools; grammars for schemas)."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
     """Tokens of one component at one place of the wire; *message* is None for tools, schema and the request itself."""
@@ -112,6 +116,9 @@ def fitted(
     estimate = sum(part.tokens for part in parts)
     if reported is None or reported == estimate:
         return parts
+    bare = [part for part in parts if part.component not in _OPTIONAL]
+    if len(bare) < len(parts) and reported <= (1 + TOLERANCE) * sum(part.tokens for part in bare):
+        parts, estimate = bare, sum(part.tokens for part in bare)  # the server did not show them to the model
     gap = reported - estimate
     overhead = sum(part.tokens for part in parts if part.component is Component.OVERHEAD)
     if unknown is not None and gap > 0:

@@ -55,6 +55,16 @@ def test_a_difference_of_two_percent_is_overhead_and_a_larger_one_scales_all_par
     assert (far[Component.SYSTEM_PROMPT], far[Component.OVERHEAD]) == (1800, 0)
 
 
+def test_tools_that_a_server_does_not_show_to_the_model_take_nothing_from_the_rest() -> None:
+    counted = [
+        Part(component=Component.TOOL_DEFINITIONS, tokens=80),
+        Part(component=Component.USER_INPUT, tokens=20),
+        Part(component=Component.OVERHEAD, tokens=7),
+    ]
+    breakdown = reconcile(counted, Usage(input_tokens=27, output_tokens=0), AnswerCount(), CountSource.EXACT)
+    assert breakdown.tokens == {Component.USER_INPUT: 20, Component.OVERHEAD: 7}
+
+
 def test_what_only_the_provider_can_count_takes_the_rest() -> None:
     counted = [Part(component=Component.USER_INPUT, tokens=10)]
     usage = Usage(input_tokens=1115, output_tokens=0)

@@ -17,12 +17,12 @@ def mask(text: str) -> str:
     return text.replace("marmalade", "█")
 
 
-def call(runtime: Runtime) -> None:
+def call(runtime: Runtime, *, stored: bool = True) -> None:
     meter = Meter(runtime.recorder, runtime.accountant, framework="test")
     prompt = Prompt(messages=(Message(role="user", text="marmalade?"),))
     meter.start("run", lambda: CallDetails(prompt=prompt, model="gpt-4o"))
     meter.end("run", lambda: Answered(answer=Answer(text="yes")))
-    runtime.recorder.flush()
+    assert runtime.recorder.flush(20) if stored else runtime.recorder.settle(20)
 
 
 def test_handlers_of_one_store_share_one_recorder(tmp_path: Path) -> None:
@@ -34,7 +34,8 @@ def test_handlers_of_one_store_share_one_recorder(tmp_path: Path) -> None:
 def test_a_store_that_cannot_be_opened_leaves_the_application_alone(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING, "tokenwise"):
         runtime = shared_runtime("postgresql://nobody:secret@127.0.0.1:1/nowhere?connect_timeout=1")
-        call(runtime)
+        call(runtime, stored=False)
+    runtime.recorder.close(timeout_s=0.1)
     assert "secret" not in caplog.text
     assert runtime.recorder.stats().failed == 0
 
