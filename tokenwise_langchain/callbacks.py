@@ -90,8 +90,15 @@ class TokenBreakdownHandler(Reporting, BaseCallbackHandler):
         """Note a chat model's call; LangChain gives one list of messages a run."""
         if not enabled():
             return
-        templated = parent_run_id is not None and bool(self.meter.traces.known(parent_run_id))
-        request = Request(messages=messages[0], metadata=metadata, extra=kwargs, tags=tags, templated=templated)
+        traces = self.meter.traces
+        request = Request(
+            messages=messages[0],
+            metadata=metadata,
+            extra=kwargs,
+            tags=tags,
+            templated=bool(traces.known(parent_run_id)),
+            run_name=traces.name(parent_run_id),
+        )
         self.meter.start(run_id, request.details, parent=parent_run_id)
 
     @_fail_open
@@ -109,9 +116,16 @@ class TokenBreakdownHandler(Reporting, BaseCallbackHandler):
         """Note a string model's call."""
         if not enabled():
             return
-        templated = parent_run_id is not None and bool(self.meter.traces.known(parent_run_id))
         self._billed.batch = False
-        request = Request(texts=prompts, metadata=metadata, extra=kwargs, tags=tags, templated=templated)
+        traces = self.meter.traces
+        request = Request(
+            texts=prompts,
+            metadata=metadata,
+            extra=kwargs,
+            tags=tags,
+            templated=bool(traces.known(parent_run_id)),
+            run_name=traces.name(parent_run_id),
+        )
         self.meter.start(run_id, request.details, parent=parent_run_id)
 
     def on_llm_new_token(self, token: object, *, run_id: UUID, chunk: object = None, **kwargs: Any) -> None:
@@ -155,7 +169,7 @@ class TokenBreakdownHandler(Reporting, BaseCallbackHandler):
         **kwargs: Any,
     ) -> None:
         """Note a chain, graph, node or prompt template; the latter's variables tell what a prompt is made of."""
-        self._enter(run_id, parent_run_id, metadata)
+        self._enter(run_id, parent_run_id, metadata, kwargs.get("name"))
         if run_type == "prompt" and parent_run_id is not None:
             self.meter.traces.learn(parent_run_id, template_variables(serialized, inputs))
 
@@ -181,7 +195,8 @@ class TokenBreakdownHandler(Reporting, BaseCallbackHandler):
         **kwargs: Any,
     ) -> None:
         """Note a tool: models are called inside some."""
-        self._enter(run_id, parent_run_id, metadata)
+        name = kwargs.get("name") or (serialized or {}).get("name")
+        self._enter(run_id, parent_run_id, metadata, name)
 
     @_fail_open
     def on_tool_end(self, output: Any, *, run_id: UUID, **kwargs: Any) -> None:
@@ -205,7 +220,7 @@ class TokenBreakdownHandler(Reporting, BaseCallbackHandler):
         **kwargs: Any,
     ) -> None:
         """Note a retriever."""
-        self._enter(run_id, parent_run_id, metadata)
+        self._enter(run_id, parent_run_id, metadata, kwargs.get("name"))
 
     @_fail_open
     def on_retriever_end(self, documents: Sequence[Document], *, run_id: UUID, **kwargs: Any) -> None:
@@ -218,11 +233,11 @@ class TokenBreakdownHandler(Reporting, BaseCallbackHandler):
         """Forget the run."""
         self.meter.traces.leave(run_id)
 
-    def _enter(self, run: UUID, parent: UUID | None, metadata: Mapping[str, Any] | None) -> None:
+    def _enter(self, run: UUID, parent: UUID | None, metadata: Mapping[str, Any] | None, name: str | None) -> None:
         if not enabled():
             return
         hint = scope_of(metadata) if parent is None and metadata else None
-        self.meter.traces.enter(run, parent, hint)
+        self.meter.traces.enter(run, parent, hint, name)
 
     def _share(self, reply: Reply) -> None:
         """Tell a string model's reply whose batch was billed with an earlier one from a reply without usage.

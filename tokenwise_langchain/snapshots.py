@@ -23,7 +23,7 @@ _OUR_TAGS = ("seq:step:", "map:key:", "branch:", "condition:", "graph:step:", "l
 
 
 class Request:
-    """A model call as it began; `details()` reads it."""
+    """A model call as it began; `details()` reads it. *run_name* is for a call that was given no name of its own."""
 
     __slots__ = ("_messages", "_metadata", "_name", "_params", "_tags", "_templated", "_texts")
 
@@ -36,12 +36,13 @@ class Request:
         extra: Fields,
         tags: Sequence[str] | None,
         templated: bool,
+        run_name: str | None,
     ) -> None:
         self._messages = [snapshot(message) for message in messages]
         self._texts = None if texts is None else list(texts)
         self._metadata = dict(metadata) if metadata else {}
         self._params: Fields = extra.get("invocation_params") or {}  # a dict made for this call alone
-        self._name: str | None = extra.get("name")
+        self._name: str | None = extra.get("name") or run_name
         self._tags = list(tags) if tags else []
         self._templated = templated
 

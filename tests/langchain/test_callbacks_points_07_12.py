@@ -17,8 +17,8 @@ from langchain_core.language_models import GenericFakeChatModel
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, messages_to_dict
 from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.retrievers import BaseRetriever
-from langchain_core.runnables import RunnableLambda, RunnablePassthrough
-from langchain_core.tools import create_retriever_tool
+from langchain_core.runnables import Runnable, RunnableLambda, RunnablePassthrough
+from langchain_core.tools import create_retriever_tool, tool
 from langchain_core.tracers.context import _configure_hooks
 from langgraph.checkpoint.memory import InMemorySaver
 
@@ -232,6 +232,30 @@ def test_point_10_run_name_and_trace_are_told(model: ReplayChatModel, handler: T
     (event,) = handler.events()
     assert event.run_name == "answer"
     assert event.scope.trace == event.parent_id != event.id
+
+
+@pytest.mark.parametrize("kind", ["chain", "agent", "tool"])
+def test_point_10_a_call_without_a_name_has_that_of_the_outermost_run(
+    kind: str, model: ReplayChatModel, handler: TokenBreakdownHandler
+) -> None:
+    @tool
+    def ask(question: str) -> str:
+        """Ask the desk."""
+        return str(inner.invoke(question).content)
+
+    inner = (RunnableLambda(lambda q: q) | model).with_config(run_name="inner")
+    agent = create_agent(model, tools=[], name="desk")
+    runs: dict[str, tuple[Runnable[Any, Any], Any]] = {
+        "chain": (RunnableLambda(lambda q: q) | inner, QUESTION),
+        "agent": (agent, {"messages": [HumanMessage(QUESTION)]}),
+        "tool": (ask, {"question": QUESTION}),
+    }
+    runnable, given = runs[kind]
+    runnable.invoke(given, config={"callbacks": [handler], "run_name": "refunds"})
+    runnable.invoke(given, config={"callbacks": [handler]})
+    named, unnamed = handler.events()
+    assert named.run_name == "refunds"
+    assert unnamed.run_name == {"chain": "RunnableSequence", "agent": "desk", "tool": "ask"}[kind]
 
 
 def test_point_10_a_fallbacks_orphan_is_counted(
