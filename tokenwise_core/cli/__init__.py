@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -11,6 +10,7 @@ from typing import Any
 
 from tokenwise_core import __version__
 from tokenwise_core.cli.arguments import Parser
+from tokenwise_core.cli.streams import accept_all_text, close_quietly, let_go
 from tokenwise_core.errors import TokenwiseError
 
 COMMANDS = {
@@ -29,6 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     0 is success, 1 a finding (`prices check`), 2 bad input with one line on stderr, 130 Ctrl-C, 141 a closed pipe.
     """
+    accept_all_text()
     try:
         status = _run(list(sys.argv[1:] if argv is None else argv))
         sys.stdout.flush()
@@ -38,8 +39,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
-        _close_quietly()
+        close_quietly()
         return BROKEN_PIPE
+    except OSError as error:  # a full disk behind stdout, a file that may not be read
+        let_go()
+        where = f" ({error.filename})" if error.filename else ""
+        print(f"tokenwise: {error.strerror or error}{where}", file=sys.stderr)
+        return BAD_INPUT
     except SystemExit as stop:  # argparse: 0 for help and version, 2 for wrong arguments
         return stop.code if isinstance(stop.code, int) else BAD_INPUT
     return status
@@ -77,9 +83,3 @@ def _parser() -> Parser:
     for name, text in COMMANDS.items():
         commands.add_parser(name, prog=f"tokenwise {name}", help=text, description=f"{text[0].upper()}{text[1:]}.")
     return parser
-
-
-def _close_quietly() -> None:
-    """Point stdout at nothing, so that the interpreter's last flush finds no closed pipe."""
-    with open(os.devnull, "w") as nothing:  # noqa: PTH123  a device, not a path of ours
-        os.dup2(nothing.fileno(), sys.stdout.fileno())

@@ -87,3 +87,24 @@ def test_the_installed_command_runs() -> None:
         env={**os.environ, "PYTHONIOENCODING": "utf-8"},
     )
     assert done.stdout.startswith("4 tokens (exact): a text for gpt-4o\n")
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp437"])
+def test_an_encoding_without_our_signs_gets_plain_ones(encoding: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "tokenwise_core.cli", "prices", "show", "gpt-4o"],
+        capture_output=True,
+        check=True,
+        env={**os.environ, "PYTHONIOENCODING": encoding},
+    )
+    assert done.stderr == b""
+    assert "gpt-4o" in done.stdout.decode(encoding)
+    assert b"?" not in done.stdout
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no /dev/full")  # noqa: PTH110  a device
+def test_a_full_disk_is_one_line_and_status_2() -> None:
+    with open("/dev/full", "w") as full:  # noqa: PTH123  a device
+        program = [sys.executable, "-m", "tokenwise_core.cli", "prices", "show", "gpt-4o"]
+        done = subprocess.run(program, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr) == (2, "tokenwise: No space left on device\n")
