@@ -120,6 +120,8 @@ def json_report(report: Report) -> str:
         "totals": _totals(report.totals),
         "requests_per_minute": {"mean": report.requests_per_minute, "busiest_hour": report.busiest_requests_per_minute},
         "answered_from_cache": report.answered,
+        "failed_calls": report.failed,
+        "aborted_calls": report.aborted,
         "components": _components(report),
         "groups": {name: [_row(row) for row in rows] for name, rows in report.groups.items()},
         "savings": [_saving(row) for row in report.savings],

@@ -19,6 +19,8 @@ from tokenwise_core.usage.store.totals import Totals, merged
 
 Step = Literal["hour", "day"]
 _UNITS = {"m": 60, "h": HOUR, "d": 24 * HOUR, "w": 7 * 24 * HOUR}
+_EARLIEST = datetime(1, 1, 2, tzinfo=UTC).timestamp()  # a day inside what a date can say, for any time zone
+_LATEST = datetime(9999, 12, 31, tzinfo=UTC).timestamp()
 _AGO = re.compile(r"(\d+(?:\.\d+)?)\s*([mhdw])")
 
 
@@ -87,16 +89,20 @@ def parse_time(text: str, *, now: float, tz: tzinfo = UTC) -> float:
     """Return the moment that *text* names, in seconds since the epoch.
 
     An age ("30m", "24h", "7d", "2w") counts back from *now*; a date or a time in ISO format is in *tz* unless it says
-    otherwise. Anything else is `BadInput`.
+    otherwise. Anything else, and a moment outside the years 1 to 9999, is `BadInput`.
     """
     wanted = text.strip()
     if ago := _AGO.fullmatch(wanted):
-        return now - float(ago[1]) * _UNITS[ago[2]]
-    try:
-        moment = datetime.fromisoformat(wanted)
-        return (moment if moment.tzinfo else moment.replace(tzinfo=tz)).timestamp()
-    except (ValueError, OverflowError) as error:
-        raise BadInput(f"no time: {text!r} (give 24h, 7d, 2026-11-01 or 2026-11-01T09:30)") from error
+        found = now - float(ago[1]) * _UNITS[ago[2]]
+    else:
+        try:
+            moment = datetime.fromisoformat(wanted)
+            found = (moment if moment.tzinfo else moment.replace(tzinfo=tz)).timestamp()
+        except (ValueError, OverflowError) as error:
+            raise BadInput(f"no time: {text!r} (give 24h, 7d, 2026-11-01 or 2026-11-01T09:30)") from error
+    if not _EARLIEST <= found <= _LATEST:
+        raise BadInput(f"no time: {text!r} is outside the years 1 to 9999")
+    return found
 
 
 def window(since: str | None, until: str | None, *, now: float, tz: tzinfo = UTC) -> Query:

@@ -27,7 +27,9 @@ class Report:
 
     *totals* and *groups* hold model calls; *embeddings* are counted apart. *groups* maps a name that was asked for
     (agent, model, session, …) to its rows, the most tokens first. *hours* are all hours with calls, in order.
-    *answered* calls were served from a cache of the application's.
+    *answered* calls were served from a cache of the application's; *failed* and *aborted* ones gave no whole answer.
+    *own_embeddings*: no provider sells the embedding models, they run here. *cut* names the groups of which *top* left
+    some out.
     *unpriced* maps a model to its calls without a price (None: the model's name is unknown).
     """
 
@@ -41,6 +43,10 @@ class Report:
     savings: Sequence[SavingRow] = ()
     unpriced: Mapping[str | None, int] = field(default_factory=dict)
     answered: int = 0
+    failed: int = 0
+    aborted: int = 0
+    own_embeddings: bool = False
+    cut: frozenset[str] = frozenset()
     unseen: int = 0
 
     @property
@@ -54,6 +60,16 @@ class Report:
     def until(self) -> float:
         """When the report's time ends: as asked, else when it was made."""
         return self.made_at if self.query.until is None else min(self.query.until, self.made_at)
+
+    @property
+    def empty(self) -> bool:
+        """Whether no call is in the report."""
+        return not (self.totals.calls or self.embeddings.calls)
+
+    @property
+    def seconds(self) -> float:
+        """How long the report's time is; 0 without calls."""
+        return 0.0 if self.since is None else max(0.0, self.until - self.since)
 
     @property
     def requests_per_minute(self) -> float | None:
@@ -99,16 +115,22 @@ def make_report(
     if wrong:
         raise BadInput(f"cannot report by {wrong[0]!r}: choose from {', '.join(GROUPS)}")
     answers = _Answers(store, query)
+    ended = {row.key["status"]: row.totals.calls for row in answers.rows("status")}
+    groups = {name: answers.rows(name, None if top is None else top + 1) for name in by if name != "component"}
     return Report(
         store=store.url,
         made_at=clock(),
         query=query,
         totals=merged(row.totals for row in answers.calls),
         embeddings=merged(row.totals for row in answers.embeddings),
-        groups={name: answers.rows(name, top) for name in by if name != "component"},
+        groups={name: rows[:top] for name, rows in groups.items()},
+        cut=frozenset(name for name, rows in groups.items() if top is not None and len(rows) > top),
         hours=answers.rows("hour"),
         savings=store.savings(query),
-        answered=sum(row.totals.calls for row in answers.rows("status") if row.key["status"] == Status.CACHE_HIT),
+        answered=ended.get(Status.CACHE_HIT, 0),
+        failed=ended.get(Status.ERROR, 0),
+        aborted=ended.get(Status.ABORTED, 0),
+        own_embeddings=answers.own_embeddings(),
         unpriced={
             _text(row.key["model"]): row.totals.unpriced_calls
             for row in answers.rows("model")
@@ -122,11 +144,18 @@ class _Answers:
 
     def __init__(self, store: Store, query: Query) -> None:
         rows = store.totals(query, _BASE)  # one query: these names have few values
-        self._store = store
+        self._store, self._query = store, query
         self.calls = [row for row in rows if row.key["operation"] != EMBEDDING]
         self.embeddings = [row for row in rows if row.key["operation"] == EMBEDDING]
         operations = {_text(row.key["operation"]) for row in self.calls}
         self._queries = [replace(query, operation=name) for name in sorted(operations, key=str)]
+
+    def own_embeddings(self) -> bool:
+        """Say whether all embedding models are without provider and without price."""
+        if not self.embeddings or any(row.totals.priced_calls for row in self.embeddings):
+            return False
+        rows = self._store.totals(replace(self._query, operation=EMBEDDING), ("provider",))
+        return all(row.key["provider"] is None for row in rows)
 
     def rows(self, by: str, top: int | None = None) -> list[Row]:
         """Return one row a group: periods in order, otherwise the most tokens first."""

@@ -20,8 +20,11 @@ from tokenwise_core.analytics.queries import component_uses
 from tokenwise_core.analytics.report import Report
 from tokenwise_core.usage.components import CountSource, is_estimate
 from tokenwise_core.usage.store.histograms import Metric
-from tokenwise_core.usage.store.protocol import Row, SavingRow
+from tokenwise_core.usage.store.protocol import HOUR, Row, SavingRow
 from tokenwise_core.usage.store.totals import Totals
+
+MEAN_FROM = 300
+"""Seconds: in less time than this, a rate a minute says nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +39,7 @@ class Table:
 
 def tables(report: Report) -> list[Table]:
     """Return the components, the groups that were asked for, and what was saved."""
-    groups = [group_table(name, rows) for name, rows in report.groups.items() if rows]
+    groups = [group_table(name, rows, cut=name in report.cut) for name, rows in report.groups.items() if rows]
     return [component_table(report), *groups, *([savings_table(report.savings)] if report.savings else [])]
 
 
@@ -68,11 +71,11 @@ def component_table(report: Report) -> Table:
     )
 
 
-def group_table(name: str, rows: Sequence[Row]) -> Table:
+def group_table(name: str, rows: Sequence[Row], *, cut: bool = False) -> Table:
     """Return one line a group: calls, tokens, cache, money, and latency where the store keeps it for such groups."""
     timed = any(Metric.LATENCY_US in row.totals.histograms for row in rows)
     return Table(
-        title=f"By {name}",
+        title=f"By {name}" + (f": the {len(rows):,} with the most tokens, of more" if cut else ""),
         columns=(name, "calls", "input", "output", "cached", "cost", *(("p50", "p95") if timed else ())),
         rows=[(*_group_row(name, row), *(_latency(row.totals) if timed else ())) for row in rows],
     )
@@ -88,7 +91,7 @@ def savings_table(rows: Sequence[SavingRow]) -> Table:
                 str(row.key["lever"]),
                 count(row.totals.bookings),
                 count(row.totals.saved.tokens),
-                ("" if row.totals.priced == row.totals.bookings else "≥") + nano_dollars(row.totals.saved.nano),
+                _saved_cost(row),
                 nano_dollars(row.totals.overhead.nano),
                 quality(row.totals.quality),
             )
@@ -100,22 +103,24 @@ def savings_table(rows: Sequence[SavingRow]) -> Table:
 def summary(report: Report) -> list[tuple[str, str]]:
     """Return the figures that head a report, each with its name."""
     totals, apart = report.totals, report.embeddings
-    busiest = rate(report.busiest_requests_per_minute)
     figures = [
-        ("calls", count(totals.calls)),
+        ("calls", count(totals.calls) + _ended_badly(report)),
         ("tokens", _tokens(totals, totals.total_tokens)),
         ("input / output", f"{_tokens(totals, totals.input_tokens)} / {_tokens(totals, totals.output_tokens)}"),
         ("cost", cost(totals)),
         ("from the prompt cache", share(totals.cache_hit_rate)),
         ("latency p50 / p95", _quantiles(totals, Metric.LATENCY_US)),
         ("first token p50 / p95", _quantiles(totals, Metric.TTFT_US)),
-        ("requests a minute", f"{rate(report.requests_per_minute)} (busiest hour {busiest})"),
     ]
+    if report.seconds >= MEAN_FROM:
+        busiest = f" (busiest hour {rate(report.busiest_requests_per_minute)})" if report.seconds > HOUR else ""
+        figures.append(("requests a minute", rate(report.requests_per_minute) + busiest))
     if report.answered:
         figures.append(("answered from a cache", f"{share(report.answered, totals.calls)} of the calls"))
     if apart.calls:
-        spent = f"{count(apart.total_tokens)} tokens in {_calls(apart.calls)}, {cost(apart)}"
-        figures.append(("embeddings, apart", spent))
+        unpriced = "run here, no price" if report.own_embeddings else "no known price"
+        price = cost(apart) if apart.priced_calls else unpriced
+        figures.append(("embeddings, apart", f"{count(apart.total_tokens)} tokens in {_calls(apart.calls)}, {price}"))
     return figures
 
 
@@ -124,7 +129,8 @@ def notes(report: Report) -> Iterator[str]:
     totals = report.totals
     counted = sum(n for source, n in totals.sources.items() if source is not CountSource.REPORTED)
     if counted:
-        yield f"{_of(counted, totals)} reported no usage and were counted by us (tokenwise doctor names the remedy)"
+        were = "was" if counted == 1 else "were"
+        yield f"{_of(counted, totals)} reported no usage and {were} counted by us (tokenwise doctor names the remedy)"
     split = sum(n for source, n in totals.splits.items() if is_estimate(source))
     if split:
         yield f"≈ marks estimates: the parts of {_of(split, totals)} were split by an estimate"
@@ -154,6 +160,12 @@ def quality(change: float | None) -> str:
     if change is None:
         return "not measured"
     return f"{change:+.3f}" if change else "unchanged"
+
+
+def _saved_cost(row: SavingRow) -> str:
+    nano = row.totals.saved.nano
+    partly = nano is not None and row.totals.priced != row.totals.bookings
+    return f"{'≥' if partly else ''}{nano_dollars(nano)}"
 
 
 def _group_row(name: str, row: Row) -> tuple[str, ...]:
@@ -187,6 +199,11 @@ def _quantiles(totals: Totals, metric: Metric) -> str:
 
 def _of(n: int, totals: Totals) -> str:
     return f"{n:,} of {_calls(totals.calls)}"
+
+
+def _ended_badly(report: Report) -> str:
+    parts = [f"{n:,} {name}" for name, n in (("failed", report.failed), ("aborted", report.aborted)) if n]
+    return f" ({', '.join(parts)})" if parts else ""
 
 
 def _calls(n: int) -> str:

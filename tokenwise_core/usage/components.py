@@ -176,6 +176,8 @@ class Breakdown:
         return f"<table><caption>{caption}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
     def _known_how(self) -> str:
+        if not self.calls:
+            return "no calls"
         calls = "1 call" if self.calls == 1 else f"{self.calls:,} calls"
         return f"{calls}; totals {self.source}, parts {self.split}"
 

@@ -48,8 +48,8 @@ cost                   $0.000401
 from the prompt cache  39.2 %
 latency p50 / p95      119 ms / 137 ms
 first token p50 / p95  29 ms / 47 ms
-requests a minute      1.7 (busiest hour 1.7)
-embeddings, apart      7,000 tokens in 1 call, –
+requests a minute      1.7
+embeddings, apart      7,000 tokens in 1 call, no known price
 
 Where the tokens went
 
@@ -141,7 +141,7 @@ def test_estimates_are_marked_and_explained() -> None:
     store.add([make_event(0, breakdown=breakdown, usage=usage)])
     text = plain_report(report_of(store))
     assert "≈1,050" in text
-    assert "1 of 1 call reported no usage and were counted by us" in text
+    assert "1 of 1 call reported no usage and was counted by us" in text
     assert json.loads(json_report(report_of(store)))["totals"]["source"] == "estimated"
 
 
@@ -248,3 +248,58 @@ def test_law_whatever_was_recorded_groups_sum_to_the_total_and_every_format_can_
 def test_what_cannot_be_grouped_by_is_bad_input(store: MemoryStore) -> None:
     with pytest.raises(BadInput, match="colour"):
         report_of(store, "colour")
+
+
+def shown(*events: UsageEvent, query: Query | None = None, now: float = NOW) -> str:
+    store = MemoryStore()
+    store.add(events)
+    return plain_report(make_report(store, query or Query(), clock=lambda: now))
+
+
+def test_failed_and_aborted_calls_are_told_in_the_head() -> None:
+    ends = [Status.OK, Status.ERROR, *[Status.ABORTED] * 4]
+    events = [make_event(i, status=status) for i, status in enumerate(ends)]
+    assert "calls                  6 (1 failed, 4 aborted)\n" in shown(*events)
+    assert "(" not in shown(make_event()).splitlines()[2]
+
+
+def test_a_rate_is_told_of_minutes_and_a_busiest_hour_of_hours_only() -> None:
+    events, start = [make_event(i) for i in range(40)], Query(since=START)
+    assert "requests a minute" not in shown(*events, query=start, now=START + 35)
+    assert "busiest hour" not in shown(*events, query=start, now=START + 600)
+    assert "requests a minute      4\n" in shown(*events, query=start, now=START + 600)
+    assert "busiest hour" in shown(*events, query=start, now=START + 7200)
+
+
+def test_savings_without_a_price_are_unknown_not_at_least_unknown() -> None:
+    saving = Saving(lever="trim", counterfactual=Spend(input_tokens=10), actual=Spend(input_tokens=4))
+    assert "≥" not in shown(make_event(savings=[saving]))
+
+
+@pytest.mark.parametrize(
+    ("provider", "cost", "told"),
+    [
+        (None, None, "run here, no price"),
+        ("openai", None, "no known price"),
+        ("openai", Cost(nano=2_000_000, by_bucket={}), "$0.00200"),
+    ],
+)
+def test_embeddings_say_why_they_cost_nothing(provider: str | None, cost: Cost | None, told: str) -> None:
+    event = make_event(operation="embedding", provider=provider, cost=cost)
+    line = next(line for line in shown(event).splitlines() if line.startswith("embeddings"))
+    assert line.endswith(told)
+
+
+def test_one_call_was_counted_and_two_were() -> None:
+    usage = Usage(input_tokens=5, input_uncached=5, output_tokens=0, source=CountSource.EXACT)
+    assert "1 of 1 call reported no usage and was counted" in shown(make_event(usage=usage))
+    assert "2 of 2 calls reported no usage and were counted" in shown(*(make_event(i, usage=usage) for i in (1, 2)))
+
+
+def test_a_table_of_the_largest_groups_says_that_there_are_more(store: MemoryStore) -> None:
+    assert "By agent: the 2 with the most tokens, of more" in plain_report(report_of(store, "agent", top=2))
+    assert "By agent\n" in plain_report(report_of(store, "agent", top=4))
+
+
+def test_a_breakdown_of_no_calls_claims_nothing_about_them() -> None:
+    assert str(Breakdown()).endswith("\nno calls")
