@@ -18,6 +18,8 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from benchmarks.page import page
+
 Figure = Mapping[str, Any]
 AREAS: Mapping[str, Sequence[str]] = {
     "accounting": (
@@ -44,6 +46,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         arguments.json.parent.mkdir(parents=True, exist_ok=True)
         document = {"versions": versions(), "figures": figures}
         arguments.json.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    if arguments.page:
+        text = page(figures, versions(), number=_number, verdict=verdict)
+        arguments.page.write_text(text, encoding="utf-8")
     return 0  # a figure is reported as it is; the gate is the tests
 
 
@@ -52,6 +57,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("areas", nargs="+", choices=[*AREAS, "all"], metavar="AREA", help=", ".join([*AREAS, "all"]))
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder with the public data")
     parser.add_argument("--json", type=Path, help="write the figures to this file")
+    parser.add_argument("--page", type=Path, help="write the figures to this Markdown page")
     parser.add_argument("--quick", action="store_true", help="fewer rounds: a smoke test, no figures to quote")
     parser.add_argument("--full", action="store_true", help="also the slow rows (a million events, 20 kills)")
     return parser.parse_args(argv)
