@@ -43,6 +43,8 @@ def rich_report(report: Report) -> Group:
     title = Text(f"TokenWise report, {period(report)}", style="bold")
     remarks = [Text(f"· {visible(note)}", style="dim") for note in notes(report)]
     store = [Text(report.store, style="dim")] if report.store else []
+    if report.empty:
+        return Group(title, *store, Text("no calls"), *remarks)
     return Group(title, *store, _figures(report), Text(), *map(rich_table, tables(report)), *remarks)
 
 

@@ -12,6 +12,7 @@ from tokenwise_core.analytics.queries import window
 from tokenwise_core.analytics.report import DEFAULT_GROUPS, Report, make_report
 from tokenwise_core.analytics.timeline import make_timeline
 from tokenwise_core.cli.arguments import Parser, positive
+from tokenwise_core.cli.nothing import no_calls_match
 from tokenwise_core.cli.stores import existing_store
 from tokenwise_core.cli.terminal import remark, show, write
 from tokenwise_core.usage.store import Query, Store
@@ -46,6 +47,9 @@ def run(arguments: argparse.Namespace) -> int:
             return 0
         top = arguments.top or (TOP if arguments.format == "text" else None)
         report = make_report(store, query, by=[arguments.by] if arguments.by else DEFAULT_GROUPS, top=top)
+        if report.empty and arguments.format == "text":
+            show(no_calls_match(store, report))
+            return 0
     _print(report, arguments.format, arguments.output, grouped=arguments.by is not None)
     return 0
 

@@ -210,7 +210,8 @@ def test_a_name_cannot_command_the_terminal() -> None:
 
 def test_an_empty_store_gives_a_report_without_figures() -> None:
     text = plain_report(report_of(MemoryStore()))
-    assert "calls                  0" in text
+    assert text.endswith("no calls")
+    assert "–" not in text
     assert "Traceback" not in text
 
 
@@ -242,7 +243,7 @@ def test_law_whatever_was_recorded_groups_sum_to_the_total_and_every_format_can_
     groups = list(csv.DictReader(io.StringIO(csv_report(report), newline="")))
     spent = {c for c in Component if report.totals.tokens.get(c) or report.totals.nano.get(c)}  # fees have no tokens
     assert len(groups) == len(report.groups.get(by, spent))
-    assert "Where the tokens went" in plain_report(report)
+    assert ("Where the tokens went" if calls else "no calls") in plain_report(report)
 
 
 def test_what_cannot_be_grouped_by_is_bad_input(store: MemoryStore) -> None:
