@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from sqlalchemy import make_url
@@ -11,6 +12,9 @@ from sqlalchemy import make_url
 from tokenwise_core.errors import BadInput
 from tokenwise_core.settings import load_settings
 from tokenwise_core.usage.store import SQLiteStore, Store, open_store
+from tokenwise_core.usage.store.schema import EVENT
+
+_MAGIC = b"SQLite format 3\0"
 
 
 @contextmanager
@@ -20,9 +24,24 @@ def existing_store(url: str | None) -> Iterator[Store]:
     store = open_store(named)
     if named == "memory://":
         raise BadInput("memory:// holds nothing in a new process: give --store, or set TOKENWISE_STORE")
-    if isinstance(store, SQLiteStore) and not Path(make_url(store.url).database or "").is_file():
-        raise BadInput(f"there is no usage store at {store.url}: record calls first, or give --store")
+    if isinstance(store, SQLiteStore):
+        _refuse_what_is_no_store(Path(make_url(store.url).database or ""))
     try:
         yield store
     finally:
         store.close()
+
+
+def _refuse_what_is_no_store(path: Path) -> None:
+    """Look before opening: the store makes its tables in any file that it is given."""
+    if path.is_dir():
+        raise BadInput(f"{path} is a directory: name the store's file in it")
+    if not path.is_file():
+        raise BadInput(f"there is no usage store at {path}: record calls first, or give --store")
+    with path.open("rb") as file:
+        if file.read(len(_MAGIC)) != _MAGIC:
+            raise BadInput(f"{path} is no usage store: it is no SQLite file")
+    address = f"{path.absolute().as_uri()}?mode=ro"
+    with suppress(sqlite3.Error), closing(sqlite3.connect(address, uri=True)) as connection:  # the store tells errors
+        if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (EVENT.name,)).fetchone():
+            raise BadInput(f"{path} is no usage store: the database has none of its tables")

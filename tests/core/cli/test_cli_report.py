@@ -3,6 +3,8 @@ from __future__ import annotations
 import csv
 import io
 import json
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -143,3 +145,63 @@ def test_reading_never_makes_a_store(tmp_path: Path) -> None:
 
 def test_the_start_is_what_these_tests_believe() -> None:
     assert START == 1_790_000_000.0
+
+
+@pytest.mark.parametrize("since", ["800000d", "99999999d", "999999999999d"])
+def test_an_age_before_all_calendars_is_one_clear_line(
+    since: str, store: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["report", "--store", store, "--since", since]) == 2
+    told = capsys.readouterr().err
+    assert "outside the years 1 to 9999" in told
+    assert len(told.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--model", "nope"], "no calls match model 'nope': the store holds 30, with model gpt-5-mini"),
+        (["--agent", "nope"], "with agent agent-"),
+        (["--task", "nope"], "no task named"),
+        (["--since", "2999-01-01"], "is in the future"),
+        (["--until", "2020-01-01"], "no calls match that time: the store holds 30, with calls from 2026-09-21 14:00"),
+    ],
+)
+def test_a_report_without_calls_says_what_is_there(
+    arguments: list[str], told: str, store: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["report", "--store", store, *arguments]) == 0
+    shown = capsys.readouterr().out
+    assert told in shown
+    assert "component" not in shown
+    assert shown.count("\n") == 1
+
+
+def test_a_report_of_an_empty_store_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "usage.sqlite"
+    with_tables = SQLiteStore(path)
+    with_tables.add([])
+    with_tables.set_state("any", {})
+    with_tables.close()
+    assert main(["report", "--store", str(path)]) == 0
+    assert "no calls are recorded in" in capsys.readouterr().out
+
+
+def test_reading_leaves_what_is_no_store_as_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    empty, other = tmp_path / "empty.txt", tmp_path / "other.sqlite"
+    empty.touch()
+    with closing(sqlite3.connect(other)) as connection:
+        connection.execute("CREATE TABLE mine (a)")
+        connection.commit()
+    before = other.read_bytes()
+    for path in (empty, other):
+        assert main(["report", "--store", str(path)]) == 2
+        assert "is no usage store" in capsys.readouterr().err
+    assert empty.read_bytes() == b""
+    assert other.read_bytes() == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["empty.txt", "other.sqlite"]
+
+
+def test_a_directory_is_called_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["report", "--store", str(tmp_path)]) == 2
+    assert "is a directory" in capsys.readouterr().err
