@@ -6,7 +6,7 @@ import argparse
 
 from tokenwise_core.cli.arguments import Parser
 from tokenwise_core.cli.stores import existing_store
-from tokenwise_core.cli.terminal import ask, show
+from tokenwise_core.cli.terminal import ask, can_ask, show
 from tokenwise_core.errors import BadInput
 from tokenwise_core.usage.store import Query
 
@@ -27,10 +27,17 @@ def run(arguments: argparse.Namespace) -> int:
         raise BadInput("purge needs --user, --session or --application")
     who = " and ".join(f"{name} {value!r}" for name, value in names.items())
     with existing_store(arguments.store) as store:
-        calls = sum(row.totals.calls for row in store.totals(Query(**names)))
-        if not arguments.yes and not ask(f"Delete {calls:,} calls of {who} from {store.url}?"):
-            raise BadInput("nothing was deleted: answer yes, or give --yes")
-        changed = store.purge(**names)
-    tables = ", ".join(f"{table} {n:,}" for table, n in changed.items() if n) or "nothing was there"
-    show(f"deleted {calls:,} calls of {who} (rows changed: {tables})")
+        n = sum(row.totals.calls for row in store.totals(Query(**names)))
+        calls = "1 call" if n == 1 else f"{n:,} calls"
+        if n and not arguments.yes:
+            _confirm(f"{calls} of {who} from {store.url}")
+        store.purge(**names)
+    show(f"deleted {calls} of {who}" if n else f"no calls of {who} are stored: nothing was deleted")
     return 0
+
+
+def _confirm(what: str) -> None:
+    if not can_ask():
+        raise BadInput(f"nothing was deleted: no terminal to ask at, give --yes to delete {what}")
+    if not ask(f"Delete {what}?"):
+        raise BadInput("nothing was deleted: the answer was not yes")

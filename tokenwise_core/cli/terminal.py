@@ -60,8 +60,14 @@ def write(text: str, output: str | None) -> None:
         raise BadInput(f"cannot write {output}: {error.strerror or error}") from error
 
 
+def can_ask() -> bool:
+    """Say whether somebody sits at a terminal."""
+    return sys.stdin is not None and sys.stdin.isatty()
+
+
 def ask(question: str) -> bool:
-    """Ask for a yes; no terminal to ask at is a no."""
-    if not sys.stdin.isatty():
+    """Ask for a yes; an input that ends is a no."""
+    try:
+        return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
+    except EOFError:
         return False
-    return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")

@@ -39,14 +39,30 @@ def test_purge_reaches_what_it_names_and_nothing_else(
 def test_nothing_is_deleted_without_a_yes(store: SQLiteStore, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(store, "--user", "user-1") == 2
     assert calls(store) == 20
-    assert "give --yes" in capsys.readouterr().err
+    assert "no terminal to ask at, give --yes to delete 10 calls" in capsys.readouterr().err
 
 
 def test_a_yes_at_the_terminal_is_enough(store: SQLiteStore, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
+    monkeypatch.setattr(purge, "can_ask", lambda: True)
     monkeypatch.setattr(purge, "ask", lambda question: asked.append(question) or True)
     assert run(store, "--user", "user-1") == 0
     assert asked == [f"Delete 10 calls of user 'user-1' from {store.url}?"]
+
+
+def test_a_no_at_the_terminal_deletes_nothing(store: SQLiteStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(purge, "can_ask", lambda: True)
+    monkeypatch.setattr("builtins.input", lambda _: "no")
+    assert run(store, "--user", "user-1") == 2
+    assert calls(store) == 20
+
+
+def test_one_call_and_none_are_told_as_people_say_it(store: SQLiteStore, capsys: pytest.CaptureFixture[str]) -> None:
+    store.add([make_event(99, user="lone")])
+    assert run(store, "--user", "lone", "--yes") == 0
+    assert capsys.readouterr().out == "deleted 1 call of user 'lone'\n"
+    assert run(store, "--user", "lone") == 0
+    assert capsys.readouterr().out == "no calls of user 'lone' are stored: nothing was deleted\n"
 
 
 def test_names_given_together_must_all_match(store: SQLiteStore) -> None:
