@@ -41,7 +41,7 @@ def add_arguments(parser: Parser) -> None:
         "--tier", choices=("cheap", "strong"), default="strong", help="which replayed model (default: strong)"
     )
     parser.add_argument(
-        "--framework", action="append", metavar="NAME", help="only langchain or llamaindex; may be given twice"
+        "--framework", action="append", choices=("langchain", "llamaindex"), help="only this one; may be given twice"
     )
     parser.add_argument("--fresh", action="store_true", help="first delete what earlier demos left in the store")
     parser.add_argument("--output", default=PAGE, metavar="FILE", help=f"the page to write (default: {PAGE})")

@@ -123,3 +123,11 @@ def test_a_store_that_cannot_be_read_is_told_before_the_run(
     halves.clear()
     assert main(["demo", "--store", str(tmp_path / "notes.txt")]) == 2
     assert "notes.txt" in capsys.readouterr().err
+
+
+def test_an_unknown_framework_is_told_which_there_are(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["demo", "--framework", "nope"]) == 2
+    told = capsys.readouterr().err
+    assert "langchain" in told
+    assert "llamaindex" in told
+    assert "pip install" not in told
