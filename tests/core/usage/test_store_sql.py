@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import shutil
 import sqlite3
 from pathlib import Path
 
@@ -135,6 +136,37 @@ class TestSharing:
             os._exit(0 if store.add([make_event(1)]) == 1 else 1)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
         assert store.add([make_event(1), make_event(2)]) == 1
+        assert _run(path, "PRAGMA integrity_check") == [("ok",)]
+
+    @pytest.mark.skipif(os.name == "nt", reason="an open file cannot be deleted there")
+    @pytest.mark.parametrize("deleted", [("",), ("", "-wal", "-shm"), None], ids=["file", "all", "folder"])
+    def test_a_file_deleted_while_in_use_is_begun_anew(
+        self, tmp_path: Path, deleted: tuple[str, ...] | None, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        path = tmp_path / "folder" / "usage.db"
+        store = SQLiteStore(path)
+        store.add([make_event(0)])
+        if deleted is None:
+            shutil.rmtree(path.parent)
+        for end in deleted or ():
+            path.with_name(path.name + end).unlink()
+        assert [store.add([make_event(i)]) for i in (1, 2)] == [1, 1]
+        assert [event.id for event in SQLiteStore(path).events()] == ["call-1", "call-2"]
+        assert _run(path, "PRAGMA integrity_check") == [("ok",)]
+        assert ["deleted or replaced" in record.getMessage() for record in caplog.records] == [True]
+
+    @pytest.mark.skipif(os.name == "nt", reason="an open file cannot be replaced there")
+    def test_a_file_replaced_while_in_use_is_read_and_written(self, path: Path, tmp_path: Path) -> None:
+        other = SQLiteStore(tmp_path / "other.db")
+        other.add([make_event(7)])
+        other.close()
+        store = SQLiteStore(path)
+        store.add([make_event(0)])
+        (tmp_path / "other.db").replace(path)
+        assert [event.id for event in store.events()] == ["call-7"]
+        store.add([make_event(8)])
+        store.close()
+        assert [event.id for event in SQLiteStore(path).events()] == ["call-7", "call-8"]
         assert _run(path, "PRAGMA integrity_check") == [("ok",)]
 
     def test_a_batch_that_fails_leaves_no_trace_in_the_roll_ups(self, path: Path) -> None:

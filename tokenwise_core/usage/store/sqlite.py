@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,24 +15,57 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event
 
 from tokenwise_core.usage.store.sql import SQLStore
 
+log = logging.getLogger("tokenwise.store")
+
 BUSY_TIMEOUT_MS = 10_000
 WAL_PAGES = 4_000
 """Pages (16 MB) in the log before they are copied into the file: pages written often are copied once."""
 CACHE_KIB = 32_768
 """Memory for pages a handle takes at most: a batch that does not fit is written to the log in pieces, some twice."""
 _VACUUM_PAGES = 2_000
+_Identity = tuple[int, int]  # device and file number
 
 
 class SQLiteStore(SQLStore):
     """A store in the file at *path*.
 
     With `synchronous=NORMAL` a power cut may lose the last transactions; neither it nor a killed process damages the
-    file.
+    file. A file that is deleted or replaced while in use is noticed before the next use, and a new one begun.
     """
 
     def __init__(self, path: str | Path) -> None:
         self._path = str(Path(path).expanduser().absolute())
         super().__init__(URL.create("sqlite", database=self._path).render_as_string())
+
+    def _reset(self) -> None:
+        super()._reset()
+        self._file: _Identity | None = None
+        self._logs: dict[str, _Identity | None] = {}
+
+    def _opened(self) -> Engine:
+        if self._engine is not None and self._pid == os.getpid() and self._has_lost_its_file():
+            with self._lock:
+                if self._has_lost_its_file():  # else another thread has been here
+                    log.warning("%s was deleted or replaced while in use: going on with a new file", self.url)
+                    self._delete_logs()
+                    self.close()
+        return super()._opened()
+
+    def _open(self) -> Engine:
+        engine = super()._open()
+        self._file = _identity(self._path)
+        self._logs = {name: _identity(name) for name in (f"{self._path}-wal", f"{self._path}-shm")}
+        return engine
+
+    def _delete_logs(self) -> None:
+        """Delete what is left of the lost file: SQLite would write its pages into the file that took its place."""
+        for name, known in self._logs.items():
+            if known is not None and _identity(name) == known:
+                Path(name).unlink(missing_ok=True)
+
+    def _has_lost_its_file(self) -> bool:
+        """Say whether the handles lead to another file than the path; the number of one held open is not reused."""
+        return self._file is not None and _identity(self._path) != self._file
 
     def _create_engine(self) -> Engine:
         Path(self._path).parent.mkdir(parents=True, exist_ok=True)
@@ -66,6 +101,14 @@ class SQLiteStore(SQLStore):
 
     def __getstate__(self) -> dict[str, Any]:
         return {**super().__getstate__(), "_path": self._path}
+
+
+def _identity(path: str) -> _Identity | None:
+    try:
+        found = os.stat(path)  # noqa: PTH116 - once a batch, and `Path` takes four times as long
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _prepare(connection: sqlite3.Connection, _record: object) -> None:
