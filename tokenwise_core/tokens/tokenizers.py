@@ -34,6 +34,8 @@ OFFLINE = "TOKENWISE_OFFLINE"
 LOAD_SECONDS = 5.0
 _LONGEST_PIECE = 100_000
 """Characters given to the regex engine at once: a run of a million equal signs overflows its stack."""
+_warning_due = threading.Lock()
+"""Taken by the first tokeniser without its file and never given back: one warning a process is enough."""
 
 
 class Tokenizer:
@@ -121,9 +123,10 @@ class Tokenizer:
         return None
 
     def _do_without(self) -> None:
-        """Warn once, and fetch the file behind the caller's back unless that is forbidden."""
+        """Warn, once in a process, and fetch the file behind the caller's back unless that is forbidden."""
         offline = os.environ.get(OFFLINE, "") not in ("", "0")
-        log.warning(
+        log.log(
+            logging.WARNING if _warning_due.acquire(blocking=False) else logging.DEBUG,
             'no BPE file for %s: counts are estimates%s (to install one: pip install "tokenwise[offline]")',
             self.name,
             "" if offline else " until it is downloaded",

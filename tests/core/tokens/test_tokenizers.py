@@ -6,13 +6,14 @@ import hashlib
 import logging
 import shutil
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import tiktoken
 
 from tokenwise_core.messages import Message, Prompt
-from tokenwise_core.tokens import TokenCounter, describe_encodings
+from tokenwise_core.tokens import TokenCounter, describe_encodings, tokenizers
 from tokenwise_core.tokens.bpe_files import BPE_FILES, BpeFile, own_cache, places_of
 from tokenwise_core.tokens.estimator import estimate_tokens
 from tokenwise_core.tokens.models import family_of
@@ -67,12 +68,25 @@ def test_without_file_and_network_counts_are_marked_estimates_with_one_warning(
     our_cache: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("TOKENWISE_OFFLINE", "1")
+    monkeypatch.setattr(tokenizers, "_warning_due", threading.Lock())
     with caplog.at_level(logging.WARNING, logger="tokenwise.tokens"):
         alone = Tokenizer(O200K, places=nowhere, fetch=no_network)
         assert alone.source is CountSource.ESTIMATED
         assert [alone.count(text) for text in ("Hello, world", "")] == [estimate_tokens("Hello, world"), 0]
     assert len(caplog.records) == 1
     assert "tokenwise[offline]" in caplog.text
+
+
+def test_a_process_without_any_bpe_file_is_warned_once(
+    our_cache: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("TOKENWISE_OFFLINE", "1")
+    monkeypatch.setattr(tokenizers, "_warning_due", threading.Lock())
+    cl100k = BPE_FILES["cl100k_base"]
+    with caplog.at_level(logging.INFO, logger="tokenwise.tokens"):
+        for file in (cl100k, replace(cl100k, merges=40_000), O200K):
+            assert Tokenizer(file, places=nowhere, fetch=no_network).count("Hello") > 0
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
 
 
 def test_the_first_count_does_not_wait_for_a_download(our_cache: Path, found: Path) -> None:
