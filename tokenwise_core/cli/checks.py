@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -24,6 +25,7 @@ from tokenwise_core.tokens.tokenizers import OFFLINE
 from tokenwise_core.usage.components import CountSource
 from tokenwise_core.usage.pricing import STALE_AFTER_DAYS, PriceBook
 from tokenwise_core.usage.store import SQLiteStore, Store, open_store
+from tokenwise_core.usage.store.protocol import Row
 
 CHECKED_KEY = "doctor"
 STREAM_REMEDY = (
@@ -175,15 +177,20 @@ def _contents(opened: Store) -> Iterator[Finding]:
     hours = opened.totals(by=("hour",))
     since = f" since {moment(float(hours[0].key['hour'] or 0))} UTC" if hours else ""
     yield Finding(name="holds", text=f"{count(calls)} model calls{since}")
-    ours = [(str(row.key["model"]), _not_reported(row.totals.sources)) for row in rows]
-    counted = {model: n for model, n in ours if n}
-    if counted:
-        text = f"calls that reported none and were counted by us: {sum(counted.values()):,} of {', '.join(counted)}"
+    counted: Counter[str] = Counter()
+    for row in rows:
+        counted[_model(row)] += _not_reported(row.totals.sources)
+    if counted := +counted:  # without those whose calls all reported
+        text = f"calls that reported none and were counted by us: {counted.total():,} of {', '.join(counted)}"
         yield Finding(name="usage", text=text, mark=Mark.NOTE, remedy=STREAM_REMEDY)
-    unpriced = sorted({str(row.key["model"]) for row in rows if row.totals.unpriced_calls and row.totals.total_tokens})
+    unpriced = sorted({_model(row) for row in rows if row.totals.unpriced_calls and row.totals.total_tokens})
     if unpriced:
         text = f"calls of {', '.join(unpriced)} have none"
         yield Finding(name="prices", text=text, mark=Mark.NOTE, remedy="tokenwise prices check")
+
+
+def _model(row: Row) -> str:
+    return str(row.key["model"] or "a model without a name")
 
 
 def _not_reported(sources: Mapping[CountSource, int]) -> int:

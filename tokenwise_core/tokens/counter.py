@@ -149,4 +149,5 @@ def _remembering(count: CountText) -> CountText:
 @cache
 def _warn_of_unknown(model: str) -> None:
     """Say once for each name that its counts are estimates."""
-    log.warning("unknown model %s: its prompts are estimated until usage is reported", model)
+    named = f"unknown model {model}" if model else "a model without a name"
+    log.warning("%s: its prompts are estimated until usage is reported", named)

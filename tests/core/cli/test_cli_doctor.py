@@ -66,6 +66,17 @@ def test_recorded_models_without_a_price_point_to_prices_check(
     assert "  tokenwise prices check" in shown
 
 
+def test_a_model_without_a_name_is_called_so(store: SQLiteStore, capsys: pytest.CaptureFixture[str]) -> None:
+    usage = Usage(input_tokens=9, input_uncached=9, output_tokens=1, output_text=1, source=CountSource.EXACT)
+    store.add(
+        [make_event(i, request_model=m, response_model=None, usage=usage, cost=None) for i, m in ((8, None), (9, ""))]
+    )
+    main(["doctor", "--store", store.url])
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "counted by us: 2 of a model without a name" in shown
+    assert "calls of a model without a name have none" in shown
+
+
 def test_a_broken_store_is_a_problem_with_status_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     broken = tmp_path / "usage.sqlite"
     broken.write_text("not a database " * 1000)

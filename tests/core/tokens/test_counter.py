@@ -12,6 +12,7 @@ import pytest
 
 from tokenwise_core.messages import Answer, Message, OutputSchema, Prompt, ToolCall, ToolDefinition
 from tokenwise_core.tokens import Calibration, TokenCounter
+from tokenwise_core.tokens.counter import _warn_of_unknown
 from tokenwise_core.tokens.models import UNKNOWN, base_name, family_of
 from tokenwise_core.usage.components import CountSource
 
@@ -64,6 +65,13 @@ def test_an_unknown_model_is_estimated_with_one_warning(caplog: pytest.LogCaptur
         counters = [TokenCounter.for_model("a-deployment-of-ours") for _ in range(3)]
     assert len(caplog.records) == 1
     assert counters[0].count(QUESTION).source is CountSource.ESTIMATED
+
+
+def test_a_model_without_a_name_is_called_so(caplog: pytest.LogCaptureFixture) -> None:
+    _warn_of_unknown.cache_clear()
+    with caplog.at_level(logging.WARNING, logger="tokenwise.tokens"):
+        TokenCounter.for_model("")
+    assert [record.getMessage().split(":")[0] for record in caplog.records] == ["a model without a name"]
 
 
 def test_the_provider_helps_with_a_name_that_says_nothing() -> None:
