@@ -29,6 +29,8 @@ from tokenwise_core.usage.runtime import CALIBRATION_KEY
 DEFAULT_MODEL = "gpt-4o"
 _REQUEST_KEYS = frozenset(("messages", "input", "contents", "prompt", "instructions", "system", "systemInstruction"))
 
+_LISTS = frozenset(("messages", "tools"))
+
 
 def add_arguments(parser: Parser) -> None:
     """Declare the command's arguments."""
@@ -83,7 +85,21 @@ def _request(text: str) -> Mapping[str, Any] | None:
         return None
     if isinstance(found, list) and found and all(isinstance(m, dict) and "role" in m for m in found):
         return {"messages": found}
-    return found if isinstance(found, dict) and found.keys() & _REQUEST_KEYS else None
+    if not isinstance(found, dict) or not found.keys() & _REQUEST_KEYS:
+        return None
+    _check(found)
+    return found
+
+
+def _check(body: Mapping[str, Any]) -> None:
+    """Complain of what no provider takes: read leniently it would count for nothing."""
+    for name in _LISTS & body.keys():
+        found = body[name]
+        if found is not None and not (isinstance(found, list) and all(isinstance(item, dict) for item in found)):
+            raise BadInput(f"no request body: {name!r} must be a list of objects")
+    for name in (_REQUEST_KEYS - _LISTS) & body.keys():
+        if isinstance(body[name], bool | int | float):
+            raise BadInput(f"no request body: {name!r} must be a text, a list or an object")
 
 
 def _learnt(model: str, url: str | None) -> Calibration:
