@@ -8,7 +8,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from functools import wraps
@@ -23,17 +24,19 @@ from langchain_core.tracers.context import register_configure_hook
 
 from tokenwise_core.analytics.live import Reporting
 from tokenwise_core.switch import enabled
+from tokenwise_core.usage.call import Answered
 from tokenwise_core.usage.events import Status
 from tokenwise_core.usage.meter import Meter
 from tokenwise_core.usage.runtime import Runtime, runtime_of
 from tokenwise_core.usage.store import Store
-from tokenwise_langchain.snapshots import Reply, Request, scope_of
+from tokenwise_langchain.snapshots import Reply, Request, put_together, scope_of
 from tokenwise_langchain.templates import template_variables
 
 log = logging.getLogger("tokenwise.langchain")
 
 Hook = TypeVar("Hook", bound=Callable[..., None])
 _ABORTS = (GeneratorExit, asyncio.CancelledError, KeyboardInterrupt)
+_MAX_HEARD = 1_000  # streams whose pieces are kept; the oldest are given up
 _LOGGED_ERRORS = 3  # one broken hook must not write a line for every token
 
 
@@ -72,6 +75,7 @@ class TokenBreakdownHandler(Reporting, BaseCallbackHandler):
         self.meter = Meter(runtime.recorder, runtime.accountant, framework="langchain", log_calls=log)
         self.errors = 0
         self._billed = threading.local()
+        self._heard: OrderedDict[Hashable, list[Any]] = OrderedDict()
 
     # Model calls
 
@@ -99,7 +103,7 @@ class TokenBreakdownHandler(Reporting, BaseCallbackHandler):
             templated=bool(traces.known(parent_run_id)),
             run_name=traces.name(parent_run_id),
         )
-        self.meter.start(run_id, request.details, parent=parent_run_id)
+        self._start(run_id, request, parent_run_id)
 
     @_fail_open
     def on_llm_start(
@@ -126,11 +130,14 @@ class TokenBreakdownHandler(Reporting, BaseCallbackHandler):
             templated=bool(traces.known(parent_run_id)),
             run_name=traces.name(parent_run_id),
         )
-        self.meter.start(run_id, request.details, parent=parent_run_id)
+        self._start(run_id, request, parent_run_id)
 
-    def on_llm_new_token(self, token: object, *, run_id: UUID, chunk: object = None, **kwargs: Any) -> None:
-        """Note the time of the first piece of a stream; nothing else, once for each token."""
+    def on_llm_new_token(self, token: object, *, run_id: UUID, chunk: Any = None, **kwargs: Any) -> None:
+        """Note the time of a stream's first piece, and keep the pieces: of a cancelled call there is nothing else."""
         self.meter.first_token(run_id)
+        heard = self._heard.get(run_id)
+        if heard is not None and chunk is not None:
+            heard.append(chunk)
 
     def on_stream_event(self, event: Mapping[str, Any], *, run_id: UUID, **kwargs: Any) -> None:
         """Note the same for streams of events (`stream_events(version="v3")`)."""
@@ -140,6 +147,7 @@ class TokenBreakdownHandler(Reporting, BaseCallbackHandler):
     @_fail_open
     def on_llm_end(self, response: LLMResult, *, run_id: UUID, **kwargs: Any) -> None:
         """Book a call that came to its end."""
+        self._heard.pop(run_id, None)
         reply = Reply(response)
         if reply.usage_beside is not None:
             self._share(reply)
@@ -150,6 +158,7 @@ class TokenBreakdownHandler(Reporting, BaseCallbackHandler):
         self, error: BaseException, *, run_id: UUID, response: LLMResult | None = None, **kwargs: Any
     ) -> None:
         """Book a call that failed or was broken off, with what had come until then."""
+        self._heard.pop(run_id, None)
         reply = Reply(response, error)
         status = Status.ABORTED if isinstance(error, _ABORTS) else Status.ERROR
         self.meter.end(run_id, reply.answered, status=status, error_type=type(error).__name__)
@@ -180,7 +189,12 @@ class TokenBreakdownHandler(Reporting, BaseCallbackHandler):
 
     @_fail_open
     def on_chain_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:
-        """Forget the run."""
+        """Forget the run; a cancelled one takes the model calls below with it, of which LangChain says nothing.
+
+        Not so for other errors: the branches beside a failed one go on.
+        """
+        if isinstance(error, asyncio.CancelledError):
+            self.meter.abort_under(run_id, error_type=type(error).__name__, heard=self._what_was_heard)
         self.meter.traces.leave(run_id)
 
     @_fail_open
@@ -232,6 +246,18 @@ class TokenBreakdownHandler(Reporting, BaseCallbackHandler):
     def on_retriever_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:
         """Forget the run."""
         self.meter.traces.leave(run_id)
+
+    def _start(self, run: UUID, request: Request, parent: UUID | None) -> None:
+        self.meter.start(run, request.details, parent=parent)
+        if parent is not None:  # a bare call is never heard of again when it is cancelled
+            self._heard[run] = []
+            if len(self._heard) > _MAX_HEARD:
+                with suppress(KeyError):  # another thread was quicker
+                    self._heard.popitem(last=False)
+
+    def _what_was_heard(self, run: Hashable) -> Callable[[], Answered] | None:
+        pieces = self._heard.pop(run, None)
+        return (lambda: Reply(put_together(pieces)).answered()) if pieces else None
 
     def _enter(self, run: UUID, parent: UUID | None, metadata: Mapping[str, Any] | None, name: str | None) -> None:
         if not enabled():

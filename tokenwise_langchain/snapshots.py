@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import reduce
+from operator import add
 from typing import Any
 
 from langchain_core.messages import BaseMessage
-from langchain_core.outputs import LLMResult
+from langchain_core.outputs import ChatGenerationChunk, LLMResult
+from langchain_core.outputs.chat_generation import merge_chat_generation_chunks
 
 from tokenwise_core.messages import Answer, Message, Prompt
 from tokenwise_core.scoping import Scope
@@ -66,6 +69,13 @@ class Request:
             return to_prompt(self._messages, self._params, provider)
         messages = tuple(Message(role="user", text=text, index=i) for i, text in enumerate(self._texts))
         return Prompt(messages=messages, api="completion")
+
+
+def put_together(pieces: Sequence[Any]) -> LLMResult:
+    """Return the answer that the pieces of a stream make, as LangChain reports one that was broken off."""
+    chat = [piece for piece in pieces if isinstance(piece, ChatGenerationChunk)]
+    merged = merge_chat_generation_chunks(chat) if chat else reduce(add, pieces)
+    return LLMResult(generations=[[merged]] if merged else [[]])
 
 
 def scope_of(metadata: Fields, tags: Sequence[str] = ()) -> Scope:

@@ -6,7 +6,7 @@ import asyncio
 import copy
 import logging
 import pickle
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
@@ -14,10 +14,11 @@ from langchain.agents import create_agent
 from langchain_core.callbacks import CallbackManagerForRetrieverRun
 from langchain_core.documents import Document
 from langchain_core.language_models import GenericFakeChatModel
-from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, messages_to_dict
+from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage, SystemMessage, messages_to_dict
+from langchain_core.outputs import ChatGenerationChunk
 from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.retrievers import BaseRetriever
-from langchain_core.runnables import Runnable, RunnableLambda, RunnablePassthrough
+from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda, RunnableParallel, RunnablePassthrough
 from langchain_core.tools import create_retriever_tool, tool
 from langchain_core.tracers.context import _configure_hooks
 from langgraph.checkpoint.memory import InMemorySaver
@@ -118,6 +119,113 @@ async def test_point_08_a_cancelled_task_is_an_aborted_call(
     for _ in range(5):  # LangChain shields the hook in a task of its own
         await asyncio.sleep(0)
     assert [event.status for event in handler.events()] == [Status.ABORTED]
+
+
+async def turns_of_the_loop() -> None:
+    for _ in range(100):
+        await asyncio.sleep(0)
+
+
+class Slow(GenericFakeChatModel):
+    """Never comes to an answer."""
+
+    async def _agenerate(self, *args: Any, **kwargs: Any) -> Any:
+        await asyncio.sleep(60)
+
+
+@pytest.mark.parametrize("kind", ["chain", "branches", "agent", "tool"])
+async def test_point_08_a_call_cancelled_in_a_chain_or_agent_is_aborted_and_its_input_counted(
+    kind: str, handler: TokenBreakdownHandler
+) -> None:
+    @tool
+    async def ask(question: str) -> str:
+        """Ask the desk."""
+        return str((await slow.ainvoke(question)).content)
+
+    slow = Slow(messages=iter(()))
+    messages = {"messages": [HumanMessage(QUESTION)]}
+    runs: dict[str, tuple[Runnable[Any, Any], Any]] = {
+        "chain": (RunnableLambda(lambda q: q) | slow, QUESTION),
+        "branches": (RunnableParallel(one=slow, two=RunnableLambda(lambda q: q)), QUESTION),
+        "agent": (create_agent(slow, tools=[]), messages),
+        "tool": (RunnableLambda(lambda q: {"question": q}) | ask, QUESTION),
+    }
+    runnable, given = runs[kind]
+    task = asyncio.create_task(runnable.ainvoke(given, config={"callbacks": [handler]}))
+    await turns_of_the_loop()
+    assert len(handler.meter.open_runs()) == 1
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    (event,) = handler.events()
+    assert (event.status, event.error_type) == (Status.ABORTED, "CancelledError")
+    assert event.breakdown.input_tokens > 5
+    assert event.breakdown.source is CountSource.ESTIMATED
+    assert not handler.meter.open_runs()
+
+
+class Stalling(GenericFakeChatModel):
+    """Says a few words, and no more."""
+
+    async def _astream(self, *args: Any, **kwargs: Any) -> AsyncIterator[ChatGenerationChunk]:
+        for word in ("A ", "refund ", "takes ", "five "):
+            yield ChatGenerationChunk(message=AIMessageChunk(word))
+        await asyncio.sleep(60)
+
+
+@pytest.mark.parametrize("kind", ["chain", "agent"])
+@pytest.mark.parametrize("how", ["closed", "cancelled"])
+async def test_point_08_a_stream_broken_off_in_a_chain_or_agent_keeps_what_had_arrived(
+    how: str, kind: str, handler: TokenBreakdownHandler
+) -> None:
+    stalling = Stalling(messages=iter(()))
+    config: RunnableConfig = {"callbacks": [handler]}
+    if kind == "chain":
+        stream = (RunnableLambda(lambda q: q) | stalling).astream(QUESTION, config=config)
+    else:
+        messages = {"messages": [HumanMessage(QUESTION)]}
+        stream = create_agent(stalling, tools=[]).astream(messages, config=config, stream_mode="messages")
+    for _ in range(4):
+        await anext(stream)
+    if how == "closed":
+        await stream.aclose()
+    else:
+        waiting = asyncio.ensure_future(anext(stream))
+        await asyncio.sleep(0)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+    await turns_of_the_loop()  # which closes the inner generators
+    (event,) = handler.events()
+    assert event.status is Status.ABORTED
+    assert event.breakdown[Component.RESPONSE] >= 4
+
+
+async def test_point_08_a_call_beside_a_branch_that_failed_is_booked_with_its_own_answer(
+    model: ReplayChatModel, handler: TokenBreakdownHandler
+) -> None:
+    failed = asyncio.Event()
+
+    async def fail(_: str) -> None:
+        await turns_of_the_loop()
+        failed.set()
+        raise ValueError
+
+    class Late(ReplayChatModel):
+        async def _agenerate(self, *args: Any, **kwargs: Any) -> Any:
+            await failed.wait()
+            await turns_of_the_loop()
+            return self._generate(*args)
+
+    branches = RunnableParallel(late=Late(replay=model.replay), fails=RunnableLambda(fail))
+    with pytest.raises(ValueError):
+        await branches.ainvoke(QUESTION, config={"callbacks": [handler]})
+    assert handler.meter.open_runs()
+    await turns_of_the_loop()
+    await turns_of_the_loop()
+    (event,) = handler.events()
+    assert event.status is Status.OK
+    assert event.breakdown.output_tokens > 5
 
 
 def test_point_08_a_refused_call_costs_nothing(refusing: GenericFakeChatModel, handler: TokenBreakdownHandler) -> None:

@@ -154,11 +154,20 @@ class Meter:
         )
         self.recorder.submit(lambda: self._book(finished))
 
-    def abort_under(self, run: Hashable, *, error_type: str | None = None) -> None:
-        """End every call still open below *run*: the frameworks say nothing to a model call that is cancelled."""
+    def abort_under(
+        self,
+        run: Hashable,
+        *,
+        error_type: str | None = None,
+        heard: Callable[[Hashable], Callable[[], Answered] | None] | None = None,
+    ) -> None:
+        """End every call still open below *run*: the frameworks say nothing to a model call that is cancelled.
+
+        *heard* returns what had come of a call's answer, None for nothing.
+        """
         for call in tuple(self._open):
             if run in self.traces.ancestors(call):
-                self.end(call, None, status=Status.ABORTED, error_type=error_type)
+                self.end(call, heard(call) if heard else None, status=Status.ABORTED, error_type=error_type)
 
     def retrieved(self, run: Hashable, texts: Sequence[str]) -> None:
         """Note texts that a retriever returned in the trace of *run*, to be found in the prompts that follow."""
