@@ -7,10 +7,10 @@ from typing import Any
 
 HEAD = """# Figures
 
-Every claim, measured by `python -m benchmarks AREA [--data DIR] [--json FILE] [--quick] [--full]` beside its peers in the
-same run. *floor* must hold, *goal* is what we are after; a share or an error is a fraction. The data is public and read
-from DIR by the file names that its README gives; rows whose data is absent say so. Times are CPU time of one thread
-unless the row says otherwise, and move with the machine: compare them with the peers beside them.
+Every claim, measured by `python -m benchmarks AREA [--data DIR] [--json FILE] [--quick] [--full]` beside its peers in
+the same run. *floor* must hold, *goal* is what we are after; a share or an error is a fraction. The data is public and
+read from DIR by the file names that its README gives; rows whose data is absent say so. Times are CPU time of one
+thread unless the row says otherwise, and move with the machine: compare them with the peers beside them.
 
 This page and [results/](results/) hold the last full run, with the versions below. Write them anew with
 `python -m benchmarks accounting --full --json benchmarks/results/accounting.json --page benchmarks/README.md`.
