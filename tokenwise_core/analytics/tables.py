@@ -75,7 +75,7 @@ def group_table(name: str, rows: Sequence[Row], *, cut: bool = False) -> Table:
     """Return one line a group: calls, tokens, cache, money, and latency where the store keeps it for such groups."""
     timed = any(Metric.LATENCY_US in row.totals.histograms for row in rows)
     return Table(
-        title=f"By {name}" + (f": the {len(rows):,} with the most tokens, of more" if cut else ""),
+        title=f"By {name}" + (f": the {len(rows):,} with the most tokens (there are more)" if cut else ""),
         columns=(name, "calls", "input", "output", "cached", "cost", *(("p50", "p95") if timed else ())),
         rows=[(*_group_row(name, row), *(_latency(row.totals) if timed else ())) for row in rows],
     )

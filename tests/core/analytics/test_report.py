@@ -298,7 +298,7 @@ def test_one_call_was_counted_and_two_were() -> None:
 
 
 def test_a_table_of_the_largest_groups_says_that_there_are_more(store: MemoryStore) -> None:
-    assert "By agent: the 2 with the most tokens, of more" in plain_report(report_of(store, "agent", top=2))
+    assert "By agent: the 2 with the most tokens (there are more)" in plain_report(report_of(store, "agent", top=2))
     assert "By agent\n" in plain_report(report_of(store, "agent", top=4))
 
 
