@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import platform
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
+from itertools import chain
 
 from rich.console import Group
 from rich.table import Table
@@ -17,6 +18,7 @@ from tokenwise_core.cli.terminal import show
 from tokenwise_core.settings import load_settings
 
 PROBLEM = 1
+EXTRAS = "installed"
 _SHOWN = {Mark.OK: ("✓", "green"), Mark.NOTE: ("·", "dim"), Mark.MISSING: ("–", "yellow"), Mark.PROBLEM: ("✗", "red")}
 
 
@@ -29,7 +31,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Print all findings, then the remedies."""
     settings = load_settings(store=arguments.store)
     areas = {
-        "installed": packages(),
+        EXTRAS: packages(),
         "tokenisers": tokenizers(),
         "embeddings": embedder(),
         "prices": prices(settings),
@@ -37,15 +39,14 @@ def run(arguments: argparse.Namespace) -> int:
         "settings": environment(settings, chosen=arguments.store is not None),
     }
     show(f"TokenWise {__version__} on Python {platform.python_version()}, {platform.system()} {platform.machine()}")
-    found: list[Finding] = []
+    found: dict[str, list[Finding]] = {}
     for area, findings in areas.items():
-        batch = list(findings)
-        show(_section(area, batch))
-        found += batch
-    remedies = list(dict.fromkeys(_remedies(found)))
-    if remedies:
-        show(Text("\nto do", style="bold"), *(Text(f"  {remedy}") for remedy in remedies))
-    return PROBLEM if any(finding.mark is Mark.PROBLEM for finding in found) else 0
+        found[area] = list(findings)
+        show(_section(area, found[area]))
+    for heading, remedies in (("to do", _needed(found)), ("can be added", _optional(found))):
+        if remedies:
+            show(Text(f"\n{heading}", style="bold"), *(Text(f"  {remedy}") for remedy in remedies))
+    return PROBLEM if any(finding.mark is Mark.PROBLEM for finding in chain.from_iterable(found.values())) else 0
 
 
 def _section(area: str, findings: Sequence[Finding]) -> Group:
@@ -56,8 +57,14 @@ def _section(area: str, findings: Sequence[Finding]) -> Group:
     return Group(Text(f"\n{area}", style="bold"), grid)
 
 
-def _remedies(findings: Sequence[Finding]) -> Iterator[str]:
-    """Yield the remedies, those of problems first."""
-    for finding in sorted(findings, key=lambda finding: finding.mark is not Mark.PROBLEM):
-        if finding.remedy:
-            yield finding.remedy
+def _needed(found: Mapping[str, Sequence[Finding]]) -> list[str]:
+    """Return the remedies for what is in use, those of problems first."""
+    used = [f for area, findings in found.items() for f in findings if area != EXTRAS or f.mark is not Mark.MISSING]
+    ordered = sorted(used, key=lambda finding: finding.mark is not Mark.PROBLEM)
+    return list(dict.fromkeys(finding.remedy for finding in ordered if finding.remedy))
+
+
+def _optional(found: Mapping[str, Sequence[Finding]]) -> list[str]:
+    """Return what adds the extras that nothing in use has asked for."""
+    needed = _needed(found)
+    return [f.remedy for f in found[EXTRAS] if f.mark is Mark.MISSING and f.remedy and f.remedy not in needed]
