@@ -197,6 +197,8 @@ class TokenBreakdownHandler(Reporting, BaseCallbackHandler):
             self.meter.abort_under(run_id, error_type=type(error).__name__, heard=self._what_was_heard)
         self.meter.traces.leave(run_id)
 
+    on_tool_error = on_retriever_error = on_chain_error
+
     @_fail_open
     def on_tool_start(
         self,
@@ -218,11 +220,6 @@ class TokenBreakdownHandler(Reporting, BaseCallbackHandler):
         self.meter.traces.leave(run_id)
 
     @_fail_open
-    def on_tool_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:
-        """Forget the run."""
-        self.meter.traces.leave(run_id)
-
-    @_fail_open
     def on_retriever_start(
         self,
         serialized: dict[str, Any] | None,
@@ -240,11 +237,6 @@ class TokenBreakdownHandler(Reporting, BaseCallbackHandler):
     def on_retriever_end(self, documents: Sequence[Document], *, run_id: UUID, **kwargs: Any) -> None:
         """Remember the texts, to be found in the prompts that follow."""
         self.meter.retrieved(run_id, [document.page_content for document in documents])
-        self.meter.traces.leave(run_id)
-
-    @_fail_open
-    def on_retriever_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:
-        """Forget the run."""
         self.meter.traces.leave(run_id)
 
     def _start(self, run: UUID, request: Request, parent: UUID | None) -> None:

@@ -8,6 +8,7 @@ import logging
 import pickle
 from collections.abc import AsyncIterator, Callable
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from langchain.agents import create_agent
@@ -199,6 +200,28 @@ async def test_point_08_a_stream_broken_off_in_a_chain_or_agent_keeps_what_had_a
     (event,) = handler.events()
     assert event.status is Status.ABORTED
     assert event.breakdown[Component.RESPONSE] >= 4
+
+
+@pytest.mark.parametrize("kind", ["chain", "tool", "retriever"])
+def test_point_08_a_run_that_failed_is_forgotten(kind: str, handler: TokenBreakdownHandler) -> None:
+    class Missing(BaseRetriever):
+        def _get_relevant_documents(self, query: str, *, run_manager: CallbackManagerForRetrieverRun) -> list[Document]:
+            raise ConnectionError
+
+    @tool
+    def broken(question: str) -> str:
+        """Never work."""
+        raise ConnectionError
+
+    def fail(_: str) -> str:
+        raise ConnectionError
+
+    runs: dict[str, Runnable[Any, Any]] = {"chain": RunnableLambda(fail), "tool": broken, "retriever": Missing()}
+    run = uuid4()
+    with pytest.raises(ConnectionError):
+        runs[kind].invoke(QUESTION, config={"callbacks": [handler], "run_id": run, "run_name": "failing"})
+    assert handler.meter.traces.name(run) is None
+    assert handler.errors == 0
 
 
 async def test_point_08_a_call_beside_a_branch_that_failed_is_booked_with_its_own_answer(
