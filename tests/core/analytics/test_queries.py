@@ -53,6 +53,15 @@ class TestTimes:
         with pytest.raises(BadInput, match="no time"):
             queries.parse_time(text, now=NOW)
 
+    @pytest.mark.parametrize(
+        "text",
+        ["800000d", "99999999d", "999999999999d", "9" * 400 + "d", "0001-01-01", "0001-01-01T00:00+14:00",
+         "9999-12-31T23:59-12:00"],
+    )  # fmt: skip
+    def test_a_time_that_no_calendar_can_say_is_bad_input(self, text: str) -> None:
+        with pytest.raises(BadInput, match="outside the years"):
+            queries.parse_time(text, now=NOW)
+
     def test_a_window_that_ends_before_it_begins_is_bad_input(self) -> None:
         assert queries.window("7d", "1d", now=NOW) == Query(since=NOW - 7 * DAY, until=NOW - DAY)
         with pytest.raises(BadInput, match="before it begins"):
