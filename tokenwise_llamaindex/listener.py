@@ -67,6 +67,10 @@ class Listener:
         if self.errors <= _LOGGED_ERRORS:
             log.warning("an event could not be accounted for (%s); the call goes on uncounted", type(error).__name__)
 
+    def is_open(self, span: str) -> bool:
+        """Say whether a call that began in *span* has not ended."""
+        return span in self._requests or span in self._batches
+
     # Spans ------------------------------------------------------------------------------------------------------------
 
     def entered(self, span: str, parent: str | None, instance: object, arguments: Mapping[str, Any]) -> None:
@@ -117,7 +121,7 @@ class Listener:
             above=self.meter.traces.ancestors(span),
             written=self._written,
         )
-        outer = self._outer(request)
+        outer = self._outer(request, event.id_)
         if outer is not None and plain and not outer.plain:
             request.flattens = outer
         facts = self._facts
@@ -125,12 +129,12 @@ class Listener:
         _put(self._requests, span, request)
         self.meter.start(request.run, request.details, parent=request.above[0] if request.above else None)
 
-    def _outer(self, request: Request) -> Request | None:
+    def _outer(self, request: Request, event: str) -> Request | None:
         """Return the model call that makes this one, and hang this one under it."""
         shadowed = self._requests.get(request.span)
-        if shadowed is not None:  # two calls in one span: the inner one needs an id of its own
+        if shadowed is not None:  # two calls in one span: the inner one needs an id of its own, alike in all handlers
             request.shadows = shadowed
-            request.run, request.above = f"{request.span}/{id(request):x}", (shadowed.run, *request.above)
+            request.run, request.above = f"{request.span}/{event}", (shadowed.run, *request.above)
             return shadowed
         for run in request.above:
             if run in self._requests:

@@ -29,6 +29,7 @@ import tokenwise_core
 from tokenwise_core import scope
 from tokenwise_core.tokens import TokenCounter
 from tokenwise_llamaindex import ReplayLLM, TokenBreakdownHandler, listener
+from tokenwise_llamaindex.routing import router
 
 Make = Callable[..., Any]
 ASK = [ChatMessage(role="user", content="How long does a refund of order A-17 take?")]
@@ -415,8 +416,11 @@ def test_point_10_finished_spans_leave_nothing_behind(
     assert not state._facts
     assert not state._batches
     assert not any(state._idle.values())
-    assert not tracker._spans.open_spans
-    assert not tracker._spans.completed_spans
+    assert not router.spans
+    assert not router.streams
+    (spans,) = [handler for handler in get_dispatcher().span_handlers if "TokenBreakdown" in handler.class_name()]
+    assert not spans.open_spans
+    assert not spans.completed_spans
 
 
 def test_point_10_a_copy_is_the_handler_itself_and_a_pickle_a_fresh_one(new_handler: Make) -> None:
