@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import multiprocessing
 import os
 import shutil
 import sqlite3
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
@@ -15,11 +17,13 @@ from sqlalchemy import create_engine, inspect
 from tests.events import START, make_event
 from tests.postgres import postgres_server, postgres_url
 from tokenwise_core.errors import BadInput, StoreError, StoreTooNew
-from tokenwise_core.usage.store import MemoryStore, PostgresStore, Query, Retention, SQLiteStore, open_store
+from tokenwise_core.usage.store import MemoryStore, PostgresStore, Query, Retention, SQLiteStore, migrations, open_store
 from tokenwise_core.usage.store.protocol import DAY, HOUR
 from tokenwise_core.usage.store.schema import METADATA
 
 __all__ = ["postgres_server", "postgres_url"]  # fixtures
+
+BASE_SHA256 = "2725bf30fa98d39e31c1fd359afecb6d61ed130ba80c909355c86a281be86598"
 
 
 @pytest.fixture
@@ -79,6 +83,10 @@ class TestReleases:
             assert tables.pop("schema_version") == {"version", "kind"}
             assert tables == {table.name: {c.name for c in table.columns} for table in METADATA.sorted_tables}
             store.close()
+
+    def test_a_migration_that_is_out_is_never_changed(self) -> None:
+        found = hashlib.sha256((files(migrations) / "0001_base.sql").read_bytes()).hexdigest()
+        assert found == BASE_SHA256, "0001_base.sql is frozen, stores were made by it: add a new numbered migration"
 
     def test_a_store_of_a_newer_release_is_not_opened(self, path: Path) -> None:
         SQLiteStore(path).add([make_event()])
