@@ -1,4 +1,4 @@
-"""What `tokenwise doctor` looks at. Nothing here writes, but for one key in a store that exists already."""
+"""What `tokenwise doctor` looks at. Nothing here stays, but for one key in a store that exists already."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
+from tempfile import TemporaryFile
 
 from sqlalchemy import make_url
 
 from tokenwise_core.analytics.notation import count, moment
 from tokenwise_core.analytics.report import EMBEDDING
+from tokenwise_core.cli.stores import refuse_what_is_no_store
 from tokenwise_core.embeddings import ENVIRONMENT, WINDOW, default_embedder
 from tokenwise_core.errors import MissingExtra, TokenwiseError
 from tokenwise_core.settings import Settings
@@ -120,6 +122,8 @@ def store(settings: Settings) -> Iterator[Finding]:
         if path is not None and not path.exists():
             yield _unmade(path)
             return
+        if path is not None:
+            refuse_what_is_no_store(path)
         yield from _contents(opened)
         opened.set_state(CHECKED_KEY, {"written_at": time.time()})
         yield Finding(name="writable", text="yes")
@@ -166,9 +170,12 @@ def _version(package: str) -> str | None:
 def _unmade(path: Path) -> Finding:
     """Judge a file that the first recorded call will make."""
     parent = next(folder for folder in path.parents if folder.exists())
-    if os.access(parent, os.W_OK):
-        return Finding(name="writable", text="not there yet; the first recorded call makes it", mark=Mark.NOTE)
-    return Finding(name="writable", text=f"{parent} cannot be written", mark=Mark.PROBLEM, remedy="set TOKENWISE_STORE")
+    try:
+        with TemporaryFile(dir=parent):  # not os.access: root has all rights, yet cannot write everywhere
+            return Finding(name="writable", text="not there yet; the first recorded call makes it", mark=Mark.NOTE)
+    except OSError as error:
+        text = f"{parent} cannot be written: {error.strerror or error}"
+        return Finding(name="writable", text=text, mark=Mark.PROBLEM, remedy="set TOKENWISE_STORE")
 
 
 def _contents(opened: Store) -> Iterator[Finding]:

@@ -25,19 +25,20 @@ def existing_store(url: str | None) -> Iterator[Store]:
     if named == "memory://":
         raise BadInput("memory:// holds nothing in a new process: give --store, or set TOKENWISE_STORE")
     if isinstance(store, SQLiteStore):
-        _refuse_what_is_no_store(Path(make_url(store.url).database or ""))
+        path = Path(make_url(store.url).database or "")
+        if not path.exists():
+            raise BadInput(f"there is no usage store at {path}: record calls first, or give --store")
+        refuse_what_is_no_store(path)
     try:
         yield store
     finally:
         store.close()
 
 
-def _refuse_what_is_no_store(path: Path) -> None:
-    """Look before opening: the store makes its tables in any file that it is given."""
+def refuse_what_is_no_store(path: Path) -> None:
+    """Look at what is at *path* before it is opened: the store makes its tables in any file that it is given."""
     if path.is_dir():
         raise BadInput(f"{path} is a directory: name the store's file in it")
-    if not path.is_file():
-        raise BadInput(f"there is no usage store at {path}: record calls first, or give --store")
     with path.open("rb") as file:
         if file.read(len(_MAGIC)) != _MAGIC:
             raise BadInput(f"{path} is no usage store: it is no SQLite file")
