@@ -12,10 +12,11 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 LAYERS = [
-    {"errors", "_optional", "protocols", "scoping", "messages", "switch", "lazy"},
+    {"errors", "_optional", "protocols", "scoping", "messages", "switch", "lazy", "singleflight"},
     {"text"},
     {"tokens", "embeddings", "settings"},
     {"usage"},
+    {"cache"},
     {"analytics"},
     {"demo", "testing"},
     {"cli"},
