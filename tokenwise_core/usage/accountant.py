@@ -108,7 +108,7 @@ class Accountant:
         answer = counter.answer(answered.answer)
         certain = _is_whole(call.status, counter)
         if call.status is Status.CACHE_HIT:
-            return self._hit(event, completed(answered.usage, count, answer, certain=certain))
+            return self._hit(event, answered, completed(answered.usage, count, answer, certain=certain))
         refused = call.status is Status.ERROR and answered.usage is None and not answer.total
         usage = NOTHING_USED if refused else completed(answered.usage, count, answer, certain=certain)
         if call.status is Status.OK and usage.source is CountSource.REPORTED and usage.input_tokens:
@@ -160,10 +160,11 @@ class Accountant:
         breakdown = Breakdown(tokens=tokens, calls=1, source=usage.source)
         return self._priced(replace(event, usage=usage, breakdown=breakdown, estimate_before=counted))
 
-    def _hit(self, event: UsageEvent, would: Usage) -> UsageEvent:
-        """Book a framework's cache hit: nothing spent; what the call *would* have cost is saved."""
+    def _hit(self, event: UsageEvent, answered: Answered, would: Usage) -> UsageEvent:
+        """Book a cache hit: nothing spent; what the call *would* have cost is saved."""
         cost = self.prices.cost(would, model=event.model, provider=event.provider, at=event.ts)
-        savings = event.savings or (cache_hit_saving(would, cost, lever="llm_cache"),)
+        saving = cache_hit_saving(would, cost, lever=answered.lever, reason=answered.saving_reason)
+        savings = event.savings or (saving,)
         return replace(event, usage=NOTHING_USED, breakdown=Breakdown(calls=1), cost=Cost(nano=0), savings=savings)
 
     def _prefixed(self, event: UsageEvent, parts: Sequence[PrefixPart]) -> UsageEvent:

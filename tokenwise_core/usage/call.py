@@ -45,12 +45,18 @@ class CallDetails:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answered:
-    """The response: the answer, the usage as the provider reported it (None when it did not), and its names."""
+    """The response: the answer, the usage as the provider reported it (None when it did not), and its names.
+
+    Of a cache's hit, *usage* is what the stored answer had cost, *lever* the cache that saves it, *saving_reason* the
+    kind of hit.
+    """
 
     answer: Answer = field(default_factory=Answer)
     usage: Usage | None = None
     response_model: str | None = None
     response_id: str | None = None
+    lever: str = "llm_cache"
+    saving_reason: str = ""
 
 
 _VARIABLES: Mapping[Component, frozenset[str]] = {
