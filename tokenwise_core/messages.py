@@ -24,13 +24,17 @@ class ToolCall:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Media:
-    """An image, sound, video or file in a message; sizes in pixels or bytes where known, never fetched."""
+    """An image, sound, video or file in a message; sizes in pixels or bytes where known, never fetched.
+
+    *digest* tells two of them apart (a hash of the data, or of the address or file id that stands in the request).
+    """
 
     kind: Literal["image", "audio", "video", "file"]
     detail: str | None = None
     width: int | None = None
     height: int | None = None
     size_bytes: int | None = None
+    digest: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

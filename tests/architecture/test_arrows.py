@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 LAYERS = [
-    {"errors", "_optional", "protocols", "scoping", "messages", "switch", "lazy", "singleflight"},
+    {"errors", "_optional", "protocols", "scoping", "messages", "switch", "lazy", "singleflight", "deadline"},
     {"text"},
     {"tokens", "embeddings", "settings"},
     {"usage"},

@@ -138,6 +138,14 @@ class Entries(Protocol):
         """Keep *value* under *name*; None deletes it."""
         ...
 
+    def add_counts(self, counts: Mapping[str, int]) -> None:
+        """Add to named counters, atomically over processes (lookups, hits by kind, misses by reason)."""
+        ...
+
+    def counts(self) -> Mapping[str, int]:
+        """Return all counters."""
+        ...
+
     # looking after it
 
     def totals(self) -> list[NamespaceTotals]:
