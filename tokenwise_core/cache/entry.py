@@ -91,7 +91,8 @@ class Candidate:
 class Label:
     """Whether the answer of a stored neighbour would have been right for a question: what the verifier learns from.
 
-    Holds numbers only (`features` of `verify.judge`), never text: labels of all tenants may be pooled.
+    Holds numbers only (`features` of `verify.judge`), never text: labels of all tenants may be pooled. *embedder* is the
+    id of what measured the similarity: cosines of two embedders do not compare.
     """
 
     features: tuple[float, ...]
@@ -99,6 +100,7 @@ class Label:
     ts: float
     score: float | None = None
     source: str = "miss"
+    embedder: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,135 @@
+"""The exact layer in memory: the answers last stored or served, under their exact keys."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from cachetools import LRUCache
+
+from tokenwise_core.cache.entry import CachedAnswer, Entry
+from tokenwise_core.usage.events import Usage
+from tokenwise_core.usage.savings import Spend, spend_of
+
+OVERHEAD_BYTES = 600
+"""What an answer costs in memory beside its text and payload (measured: objects, key, list node)."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Kept:
+    """An answer in memory. The payload is kept as JSON, so that each hit gets a copy of its own.
+
+    *seq* is None until the writer has stored the entry.
+    """
+
+    text: str
+    payload: str
+    model: str | None
+    provider: str | None
+    usage: Usage | None
+    finish_reason: str | None
+    tool_calls: bool
+    saved: Spend
+    created_at: float
+    expires_at: float | None = None
+    epochs: Mapping[str, int] = field(default_factory=dict)
+    capability: float | None = None
+    seq: int | None = None
+
+    @classmethod
+    def of(cls, entry: Entry) -> Kept:
+        """Return *entry* as it is kept."""
+        answer = entry.answer
+        spend = Spend(nano=None) if answer.usage is None else spend_of(answer.usage, None)
+        return cls(
+            text=answer.text,
+            payload=json.dumps(answer.payload, ensure_ascii=False, separators=(",", ":")),
+            model=answer.model,
+            provider=answer.provider,
+            usage=answer.usage,
+            finish_reason=answer.finish_reason,
+            tool_calls=answer.tool_calls,
+            saved=Spend(input_tokens=spend.input_tokens, output_tokens=spend.output_tokens, nano=entry.cost_nano),
+            created_at=entry.created_at,
+            expires_at=entry.expires_at,
+            epochs=entry.epochs,
+            capability=entry.capability,
+            seq=entry.seq,
+        )
+
+    def answer(self) -> CachedAnswer:
+        """Return the answer; its payload belongs to the caller."""
+        payload: dict[str, Any] = json.loads(self.payload) if self.payload != "{}" else {}
+        return CachedAnswer(
+            text=self.text,
+            payload=payload,
+            model=self.model,
+            provider=self.provider,
+            usage=self.usage,
+            finish_reason=self.finish_reason,
+            tool_calls=self.tool_calls,
+        )
+
+    def is_live(self, now: float, epochs: Mapping[str, int]) -> bool:
+        """Say whether it may still be served: not expired, and no tag of it invalidated since."""
+        if self.expires_at is not None and now >= self.expires_at:
+            return False
+        return are_current(self.epochs, epochs)
+
+    def serves(self, capability: float | None) -> bool:
+        """Say whether the model that answered is at least as capable as the one planned now."""
+        return is_capable(self.capability, capability)
+
+
+def are_current(made: Mapping[str, int], now: Mapping[str, int]) -> bool:
+    """Say whether no tag's epoch has moved on since an entry was made."""
+    return not made or all(now.get(f"tag:{tag}", 0) <= epoch for tag, epoch in made.items())
+
+
+def is_capable(answered: float | None, planned: float | None) -> bool:
+    """Say whether a model of capability *answered* may stand in for one of *planned*; unknown never does."""
+    return planned is None or (answered is not None and answered >= planned)
+
+
+class ExactCache:
+    """Answers by exact key, the least recently used going first. Bounded by bytes. Thread-safe."""
+
+    def __init__(self, *, max_bytes: int = 64 << 20) -> None:
+        self._max_bytes = max_bytes
+        self._kept: LRUCache[bytes, Kept] = LRUCache(max_bytes, getsizeof=_size)
+        self._lock = threading.Lock()
+
+    def get(self, key: bytes) -> Kept | None:
+        """Return what is kept under *key*."""
+        with self._lock:
+            return self._kept.get(key)
+
+    def put(self, key: bytes, kept: Kept) -> None:
+        """Keep an answer, unless it is larger than everything that may be kept."""
+        with self._lock:
+            if _size(kept) <= self._max_bytes:
+                self._kept[key] = kept
+
+    def drop(self, key: bytes) -> None:
+        """Forget *key*."""
+        with self._lock:
+            self._kept.pop(key, None)
+
+    def clear(self) -> None:
+        """Forget everything."""
+        with self._lock:
+            self._kept.clear()
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def __bool__(self) -> bool:
+        """Be true even when empty."""
+        return True
+
+
+def _size(kept: Kept) -> int:
+    return len(kept.text) + len(kept.payload) + OVERHEAD_BYTES

@@ -1,0 +1,114 @@
+"""What a cache has done in this process, counted: hits by kind, misses by reason, failures, what was saved."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+from tokenwise_core.usage.savings import Spend
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CacheStats:
+    """Counts since the cache was made (or forked).
+
+    *hits* by kind and *misses* by reason sum to *lookups*. *failures* counts what went wrong by part ("lookup",
+    "write", "embedder", …); each was a miss or a lost entry, none reached a caller. *refused* counts answers not
+    stored, by reason. *saved* is what the hits would have cost; *unpriced_hits* had a model without a price.
+    """
+
+    lookups: int = 0
+    hits: Mapping[str, int] = field(default_factory=dict)
+    misses: Mapping[str, int] = field(default_factory=dict)
+    stored: int = 0
+    merged: int = 0
+    dropped: int = 0
+    refused: Mapping[str, int] = field(default_factory=dict)
+    failures: Mapping[str, int] = field(default_factory=dict)
+    breaker_trips: int = 0
+    is_off: bool = False
+    labels: Mapping[str, int] = field(default_factory=dict)
+    feedback: Mapping[str, int] = field(default_factory=dict)
+    saved: Spend = field(default_factory=Spend)
+    unpriced_hits: int = 0
+
+    @property
+    def hit_rate(self) -> float | None:
+        """Hits ÷ lookups; None before the first."""
+        return sum(self.hits.values()) / self.lookups if self.lookups else None
+
+    @property
+    def saved_usd(self) -> Decimal | None:
+        return self.saved.usd
+
+
+class Counters:
+    """The counts behind `CacheStats`, and those not yet added to the store's. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._counts: Counter[str] = Counter()
+        self._unsent: Counter[str] = Counter()
+        self._saved = Spend(nano=0)
+
+    def add(self, name: str, n: int = 1) -> None:
+        """Count *n* under "group:name"."""
+        with self._lock:
+            self._counts[name] += n
+            self._unsent[name] += n
+
+    def add_hit(self, kind: str, saved: Spend) -> None:
+        """Count a hit and what it saved."""
+        with self._lock:
+            for counter in (self._counts, self._unsent):
+                counter[f"hit:{kind}"] += 1
+                counter["saved_tokens"] += saved.tokens
+                if saved.nano is None:
+                    counter["unpriced_hits"] += 1
+                else:
+                    counter["saved_nano"] += saved.nano
+            self._saved += Spend(
+                input_tokens=saved.input_tokens, output_tokens=saved.output_tokens, nano=saved.nano or 0
+            )
+
+    def take_unsent(self) -> dict[str, int]:
+        """Return what was counted since the last time, for the store."""
+        with self._lock:
+            unsent, self._unsent = self._unsent, Counter()
+        return dict(unsent)
+
+    def give_back(self, counts: Mapping[str, int]) -> None:
+        """Keep for later what could not be sent."""
+        with self._lock:
+            self._unsent.update(counts)
+
+    def stats(self, *, trips: int, is_off: bool) -> CacheStats:
+        """Return the counts as they stand."""
+        with self._lock:
+            counts, saved = dict(self._counts), self._saved
+        hits, misses = group(counts, "hit"), group(counts, "miss")
+        return CacheStats(
+            lookups=sum(hits.values()) + sum(misses.values()),
+            hits=hits,
+            misses=misses,
+            stored=counts.get("stored", 0),
+            merged=counts.get("merged", 0),
+            dropped=counts.get("dropped", 0),
+            refused=group(counts, "refused"),
+            failures=group(counts, "failure"),
+            breaker_trips=trips,
+            is_off=is_off,
+            labels=group(counts, "label"),
+            feedback=group(counts, "feedback"),
+            saved=saved,
+            unpriced_hits=counts.get("unpriced_hits", 0),
+        )
+
+
+def group(counts: Mapping[str, int], name: str) -> dict[str, int]:
+    """Return the counts under "*name*:…", without that prefix."""
+    prefix = f"{name}:"
+    return {key[len(prefix) :]: n for key, n in sorted(counts.items()) if key.startswith(prefix)}
