@@ -14,6 +14,7 @@ from langchain_core.messages import BaseMessage
 from langchain_core.utils.function_calling import convert_to_openai_tool
 from numpy.typing import NDArray
 
+from tokenwise_core.embeddings import UNKNOWN_WINDOW_BYTES, unit, within_bytes
 from tokenwise_core.messages import (
     Answer,
     Api,
@@ -186,24 +187,35 @@ def joined(answers: Sequence[Answer]) -> Answer:
 
 
 class LangChainEmbedder:
-    """Any LangChain `Embeddings` as core's `Embedder`; vectors are normalised, the id is class and model name."""
+    """Any LangChain `Embeddings` as core's `Embedder`; vectors are normalised.
 
-    def __init__(self, embeddings: Embeddings) -> None:
-        self._embeddings = embeddings
+    The id is class and model name; say another *id* where that does not tell two models apart (other dimensions, other
+    weights under one name). How long a text the model sees whole, nobody can ask it: *window_bytes* of UTF-8 is taken.
+    """
+
+    def __init__(
+        self, embeddings: Embeddings, *, id: str | None = None, window_bytes: int = UNKNOWN_WINDOW_BYTES
+    ) -> None:
+        self._embeddings, self._id, self._window_bytes = embeddings, id, window_bytes
 
     @property
     def id(self) -> str:
+        if self._id is not None:
+            return self._id
         model = next((getattr(self._embeddings, name, None) for name in ("model", "model_name", "model_id")), None)
         name = type(self._embeddings).__name__
         return f"{name}:{model}" if isinstance(model, str) else name
+
+    def fits(self, text: str) -> bool:
+        """Tell whether all of *text* is taken to be within the model's window."""
+        return within_bytes(text, self._window_bytes)
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Return one unit vector a text."""
         if not texts:
             return np.zeros((0, 0), dtype=np.float32)
         rows = np.asarray(self._embeddings.embed_documents(list(texts)), dtype=np.float32)
-        lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-        return np.asarray(rows / np.where(lengths == 0, 1, lengths), dtype=np.float32)
+        return unit(rows)
 
 
 class CoreEmbeddings(Embeddings):

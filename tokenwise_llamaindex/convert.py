@@ -16,6 +16,7 @@ from llama_index.core.bridge.pydantic import BaseModel, PrivateAttr
 from llama_index.core.tools import BaseTool
 from numpy.typing import NDArray
 
+from tokenwise_core.embeddings import UNKNOWN_WINDOW_BYTES, unit, within_bytes
 from tokenwise_core.messages import (
     Answer,
     Api,
@@ -215,23 +216,34 @@ def _finish_reason(body: object) -> str | None:
 
 
 class LlamaIndexEmbedder:
-    """Any LlamaIndex `BaseEmbedding` as core's `Embedder`; vectors are normalised, the id is class and model name."""
+    """Any LlamaIndex `BaseEmbedding` as core's `Embedder`; vectors are normalised.
 
-    def __init__(self, embedding: BaseEmbedding) -> None:
-        self._embedding = embedding
+    The id is class and model name; say another *id* where that does not tell two models apart (other dimensions, other
+    weights under one name). How long a text the model sees whole, nobody can ask it: *window_bytes* of UTF-8 is taken.
+    """
+
+    def __init__(
+        self, embedding: BaseEmbedding, *, id: str | None = None, window_bytes: int = UNKNOWN_WINDOW_BYTES
+    ) -> None:
+        self._embedding, self._id, self._window_bytes = embedding, id, window_bytes
 
     @property
     def id(self) -> str:
+        if self._id is not None:
+            return self._id
         name, model = self._embedding.class_name(), self._embedding.model_name
         return f"{name}:{model}" if model and model != "unknown" else name
+
+    def fits(self, text: str) -> bool:
+        """Tell whether all of *text* is taken to be within the model's window."""
+        return within_bytes(text, self._window_bytes)
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Return one unit vector a text."""
         if not texts:
             return np.zeros((0, 0), dtype=np.float32)
         rows = np.asarray(self._embedding.get_text_embedding_batch(list(texts)), dtype=np.float32)
-        lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-        return np.asarray(rows / np.where(lengths == 0, 1, lengths), dtype=np.float32)
+        return unit(rows)
 
 
 class CoreEmbedding(BaseEmbedding):

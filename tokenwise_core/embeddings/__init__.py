@@ -13,7 +13,8 @@ from tokenwise_core.embeddings.files import is_sentence_transformers
 from tokenwise_core.embeddings.memo import CachedEmbedder
 from tokenwise_core.embeddings.onnx import OnnxEmbedder
 from tokenwise_core.embeddings.sentence_transformer import SentenceTransformerEmbedder
-from tokenwise_core.embeddings.window import UNKNOWN_WINDOW_BYTES, WINDOW, fits_window
+from tokenwise_core.embeddings.vectors import unit
+from tokenwise_core.embeddings.window import UNKNOWN_WINDOW_BYTES, WINDOW, fits_window, within_bytes
 from tokenwise_core.protocols import Embedder
 
 __all__ = [
@@ -25,6 +26,8 @@ __all__ = [
     "SentenceTransformerEmbedder",
     "default_embedder",
     "fits_window",
+    "unit",
+    "within_bytes",
 ]
 
 ENVIRONMENT = "TOKENWISE_EMBEDDING_MODEL"
