@@ -20,7 +20,9 @@ class CachedAnswer:
     """A model's answer, framework-free: its *text*, and the *payload* from which the adapter builds its own object.
 
     *payload* is JSON: objects, lists, strings, finite numbers, booleans, None. *usage* is what the call that made the
-    answer was billed, so what each hit saves. *complete* is False for a broken-off stream or a truncated answer.
+    answer was billed, so what each hit saves. *complete* is False for a broken-off stream or a truncated answer. *tags*
+    are what the answer turned out to depend on (the documents it was made from, known only after retrieval): the entry
+    stands under them and those of the request; they are kept with the entry, not in the answer.
     """
 
     text: str
@@ -32,6 +34,7 @@ class CachedAnswer:
     tool_calls: bool = False
     refusal: bool = False
     complete: bool = True
+    tags: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,8 +94,8 @@ class Candidate:
 class Label:
     """Whether the answer of a stored neighbour would have been right for a question: what the verifier learns from.
 
-    Holds numbers only (`features` of `verify.judge`), never text: labels of all tenants may be pooled. *embedder* is the
-    id of what measured the similarity: cosines of two embedders do not compare.
+    Holds numbers only (`features` of `verify.judge`), never text: labels of all tenants may be pooled. *embedder* is
+    the id of what measured the similarity: cosines of two embedders do not compare.
     """
 
     features: tuple[float, ...]
