@@ -193,6 +193,11 @@ class Breaker:
         self._closed_until = now + self._pause_s  # others stay off until this try has shown how it goes
         return False
 
+    @property
+    def is_tripped(self) -> bool:
+        """Say whether the lever is off, without letting a try through."""
+        return self._failures >= self._limit
+
     def succeeded(self) -> None:
         """Close it."""
         self._failures = 0

@@ -23,12 +23,18 @@ def default_store() -> str:
     return f"sqlite:///{user_data_path('tokenwise', appauthor=False) / 'usage.sqlite'}"
 
 
+def default_cache() -> str:
+    """Return the URL of the cache's SQLite file under the user's data directory."""
+    return f"sqlite:///{user_data_path('tokenwise', appauthor=False) / 'cache.sqlite'}"
+
+
 class Settings(BaseSettings):
     """What TokenWise reads from its surroundings; every field is `TOKENWISE_<NAME>` in the environment."""
 
     model_config = SettingsConfigDict(env_prefix="TOKENWISE_", env_ignore_empty=True, extra="ignore")
 
     store: str = Field(default_factory=default_store, description="URL of the usage store")
+    cache: str = Field(default_factory=default_cache, description="URL of the semantic cache's entries")
     prices: Path | None = Field(default=None, description="TOML file with prices of your own")
     keep_text: bool = Field(default=False, description="store prompts and answers with each event")
     redact: str | None = Field(

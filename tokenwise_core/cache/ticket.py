@@ -1,0 +1,86 @@
+"""One request's way through the cache: asked, perhaps answered, else to be completed with the model's answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from tokenwise_core.cache.entry import CachedAnswer, Vector
+from tokenwise_core.cache.exact import Kept
+from tokenwise_core.cache.key import RequestKey
+from tokenwise_core.cache.reading import Reading
+from tokenwise_core.cache.request import CacheRequest, Hit
+from tokenwise_core.cache.verify import Judgement, Neighbour
+from tokenwise_core.scoping import Scope
+from tokenwise_core.singleflight import Flight
+
+if TYPE_CHECKING:
+    Complete = Callable[["Ticket", CachedAnswer], None]
+
+
+class Ticket:
+    """What `SemanticCache.lookup` and `begin` return.
+
+    With a *hit*, serve its answer. Without one, *reason* says why, the caller asks the model and ends the ticket with
+    `complete` or `abandon`; one that is forgotten, or left as a context manager, is abandoned. Ending twice is
+    harmless.
+    """
+
+    __slots__ = (
+        "_complete", "asked", "ended", "epochs", "flight", "hit", "judgement", "key", "namespace", "neighbours",
+        "owner", "reason", "request", "semantic_reason", "vector", "would_be",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        request: CacheRequest,
+        *,
+        namespace: str | None,
+        owner: Scope,
+        complete: Complete,
+        reason: str | None = None,
+    ) -> None:
+        self.request, self.namespace, self.owner, self._complete = request, namespace, owner, complete
+        self.reason = reason
+        self.key: RequestKey | None = None
+        self.hit: Hit | None = None
+        self.semantic_reason: str | None = None
+        self.flight: Flight[Kept] | None = None
+        self.vector: Vector | None = None
+        self.asked: Reading | None = None
+        self.neighbours: tuple[Neighbour, ...] = ()
+        self.judgement: Judgement | None = None
+        self.would_be: Hit | None = None
+        self.epochs: Mapping[str, int] = {}
+        self.ended = False
+
+    def complete(self, answer: CachedAnswer) -> None:
+        """Hand over the model's answer: it is stored behind, and given to those who wait for an equal call."""
+        if not self.ended:
+            self.ended = True
+            self._complete(self, answer)
+        self._let_go()
+
+    def abandon(self) -> None:
+        """Say that no answer will come: who waits for an equal call goes on without."""
+        self.ended = True
+        self._let_go()
+
+    def _let_go(self) -> None:
+        flight, self.flight = self.flight, None
+        if flight is not None:
+            flight.fail()  # does nothing where the flight was finished with the answer
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if not self.ended:
+            self.abandon()
+
+    def __del__(self) -> None:
+        if self.flight is not None:  # led a call and was forgotten: nobody must wait for it
+            self._let_go()
