@@ -1,0 +1,92 @@
+"""Work under a deadline, and the breaker that turns a lever off."""
+
+from __future__ import annotations
+
+import asyncio
+import pickle
+import threading
+
+import pytest
+
+from tokenwise_core.deadline import Breaker, TooBusy, TooLate, Workers
+from tokenwise_core.scoping import current_scope, scope
+from tokenwise_core.testing import FakeClock
+
+
+def test_the_result_comes_back_and_an_error_too() -> None:
+    workers = Workers()
+    assert workers.run(lambda: 42, 5) == 42
+    with pytest.raises(KeyError):
+        workers.run(lambda: {}["absent"], 5)
+
+
+def test_the_work_sees_the_callers_scope() -> None:
+    with scope(user="ada"):
+        assert Workers().run(lambda: current_scope().user, 5) == "ada"
+
+
+def test_work_that_hangs_is_left_to_itself_and_others_go_on() -> None:
+    workers, release = Workers(), threading.Event()
+    with pytest.raises(TooLate):
+        workers.run(release.wait, 0.01)
+    assert workers.run(lambda: "next", 5) == "next"
+    release.set()
+
+
+def test_when_every_thread_hangs_new_work_is_refused_at_once() -> None:
+    workers, release = Workers(max_threads=2), threading.Event()
+    for _ in range(2):
+        with pytest.raises(TooLate):
+            workers.run(release.wait, 0.01)
+    with pytest.raises(TooBusy):
+        workers.run(lambda: 1, 5)
+    assert not workers.submit(lambda: 1)
+    release.set()
+
+
+def test_threads_are_used_again() -> None:
+    workers = Workers(max_threads=1)
+    names = {workers.run(lambda: threading.current_thread().ident, 5) for _ in range(20)}
+    assert len(names) == 1
+
+
+async def test_a_task_waits_without_blocking_the_loop() -> None:
+    workers, release = Workers(), threading.Event()
+    waiting = asyncio.create_task(workers.arun(release.wait, 5))
+    await asyncio.sleep(0)
+    release.set()
+    assert await waiting is True
+
+
+async def test_a_task_that_is_late_or_fails_says_so() -> None:
+    workers, release = Workers(), threading.Event()
+    with pytest.raises(TooLate):
+        await workers.arun(release.wait, 0.01)
+    with pytest.raises(KeyError):
+        await workers.arun(lambda: {}["absent"], 5)
+    release.set()
+
+
+def test_a_pickle_starts_with_threads_of_its_own() -> None:
+    assert pickle.loads(pickle.dumps(Workers())).run(lambda: 1, 5) == 1
+
+
+def test_the_breaker_opens_after_failures_in_a_row_and_lets_one_try_after_the_pause() -> None:
+    clock = FakeClock()
+    breaker = Breaker(clock=clock, failures=3, pause_s=30)
+    assert [breaker.failed() for _ in range(3)] == [False, False, True]
+    assert breaker.is_open
+    clock.advance(31)
+    assert not breaker.is_open  # one try
+    assert breaker.is_open  # nobody else meanwhile
+    breaker.succeeded()
+    assert not breaker.is_open
+    assert breaker.trips == 1
+
+
+def test_a_success_between_failures_keeps_it_closed() -> None:
+    breaker = Breaker(clock=FakeClock(), failures=2)
+    breaker.failed()
+    breaker.succeeded()
+    assert not breaker.failed()
+    assert not breaker.is_open
