@@ -1,18 +1,36 @@
-"""What a question says, read once: its words, numbers, names, negations, quotes and identifiers."""
+"""What a question says, read once: its words, numbers, names, negations, quotes, identifiers, roles and times."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, fields
+from functools import lru_cache
+from typing import Any, Self
+
+from tokenwise_core.cache import roles
+from tokenwise_core.cache.amounts import NUMBER_WORDS, amounts
+from tokenwise_core.cache.lexicon import NAMES, OPPOSITES, stem
+from tokenwise_core.cache.scan import Scan, names, scan
+from tokenwise_core.cache.words import (
+    DEICTICS,
+    ENGLISH,
+    FILLERS,
+    FOREIGN,
+    STOP,
+    WH,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
     """A question, parsed at insert and stored with its entry.
 
-    *plain* is the text folded to lower-case words; *words* are those words in order, *stems* the stems of the content
-    words in order. *english* is False where the word lists do not apply.
+    *plain* is the text folded to lower-case words, contractions spelt out; *words* are those words in order, amounts
+    joined; *stems* the stems of the content words in order. *english* is False where the word lists do not apply: then
+    only *numbers*, *quotes*, *identifiers* and *protected* are filled. *negations* are the stems that are negated;
+    *asides* the stems of an example that the question itself does not speak of; *sequence* the words that keep order;
+    *passive* patient and agent; the other fields are named after what `roles` finds.
     """
 
     plain: str
@@ -22,25 +40,171 @@ class Reading:
     entities: frozenset[str] = frozenset()
     quotes: frozenset[str] = frozenset()
     identifiers: frozenset[str] = frozenset()
+    protected: frozenset[str] = frozenset()
     negated: bool = False
     question_word: str = ""
     english: bool = True
+    negations: tuple[str, ...] = ()
+    poles: frozenset[str] = frozenset()
+    degrees: frozenset[str] = frozenset()
+    times: frozenset[str] = frozenset()
+    days: frozenset[str] = frozenset()
+    people: tuple[str, ...] = ()
+    possessed: frozenset[str] = frozenset()
+    coordinated: frozenset[str] = frozenset()
+    directed: frozenset[str] = frozenset()
+    passive: tuple[str, ...] = ()
+    sequence: tuple[str, ...] = ()
+    asides: frozenset[str] = frozenset()
 
     def to_json(self) -> dict[str, Any]:
-        """Return JSON that `from_json` reads."""
-        return {
-            name: sorted(value) if isinstance(value, frozenset) else list(value) if isinstance(value, tuple) else value
-            for name, value in ((name, getattr(self, name)) for name in self.__slots__)
-        }
+        """Return JSON that `from_json` reads; what is empty is left out."""
+        return {name: _plain(value) for name in _NAMES if (value := getattr(self, name)) != _DEFAULTS.get(name)}
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Reading:
-        """Read what `to_json` wrote."""
-        sets, tuples = ("numbers", "entities", "quotes", "identifiers"), ("words", "stems")
-        return cls(
-            **{
-                name: frozenset(value) if name in sets else tuple(value) if name in tuples else value
-                for name, value in data.items()
-                if name in cls.__slots__
-            }
-        )
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """Read what `to_json` wrote; fields of another version are ignored."""
+        known: dict[str, Any] = {
+            name: type(_DEFAULTS[name])(value) if name in _DEFAULTS else value
+            for name, value in data.items()
+            if name in _NAMES
+        }
+        return cls(**known)
+
+
+_NAMES = tuple(field.name for field in fields(Reading))
+_DEFAULTS: dict[str, Any] = {field.name: field.default for field in fields(Reading) if field.name != "plain"}
+
+
+def _plain(value: Any) -> Any:
+    return sorted(value) if isinstance(value, frozenset) else list(value) if isinstance(value, tuple) else value
+
+
+def read(text: str, *, protected: Sequence[str] = ()) -> Reading:
+    """Read *text*; *protected* are the user's terms, looked for as whole words in any case.
+
+    Takes some 40 µs for a question of twelve words and time linear in the length of *text*; never raises.
+    """
+    found = scan(text)
+    words = found.words
+    plain = " ".join(words)
+    if NUMBER_WORDS.isdisjoint(words) and not any(word[0].isdecimal() or word[0] == "-" for word in words):
+        joined, numbers = words, frozenset[str]()
+    else:
+        joined, numbers = _numbers(words, found)
+    verbatim = {
+        "plain": plain,
+        "numbers": numbers,
+        "quotes": frozenset(" ".join(scan(quote).words) for quote in found.quotes),
+        "identifiers": frozenset(found.codes),
+        "protected": _protected(text, tuple(protected)) if protected else frozenset[str](),
+    }
+    if not _english(words):
+        return Reading(words=tuple(words), english=False, **verbatim)
+    return Reading(
+        words=tuple(joined),
+        entities=frozenset(stem(name) for name in names(found) if name not in ENGLISH) | _known_names(words),
+        **verbatim,
+        **_meaning(joined, found),
+    )
+
+
+def _meaning(words: Sequence[str], found: Scan) -> dict[str, Any]:
+    """Return the fields that the English lists give."""
+    stems = tuple(stem(word) for word in words if word not in STOP and word not in FILLERS)
+    negated = roles.negations(words)
+    return {
+        "stems": stems,
+        "negations": negated,
+        "negated": len(negated) % 2 == 1,
+        "question_word": _question_word(words),
+        "poles": _poles(words),
+        "degrees": roles.degrees(words),
+        "times": roles.times(words),
+        "people": roles.people(words),
+        "possessed": roles.possessed(words),
+        "coordinated": roles.coordinated(words) if "and" in words or "or" in words else frozenset(),
+        "directed": frozenset(roles.directed(words)),
+        "passive": roles.passive(words) if "by" in words else (),
+        "sequence": roles.sequence(words),
+        "asides": _asides(words, found.starts) if len(found.starts) > 1 else frozenset(),
+    }
+
+
+def _numbers(words: list[str], found: Scan) -> tuple[list[str], frozenset[str]]:
+    """Return the words with their amounts joined, and the amounts."""
+    joined = amounts(words)
+    codes = set(found.codes)
+    return joined, frozenset(
+        word for word in joined if (word[0].isdecimal() or (word[0] == "-" and len(word) > 1)) and word not in codes
+    )
+
+
+def _english(words: Sequence[str]) -> bool:
+    """Say whether the word lists apply: letters are Latin, and English small words outnumber those of others."""
+    letters = [word for word in words if word.isalpha()]
+    if not letters:
+        return True
+    if sum(map(str.isascii, letters)) * 10 < len(letters) * 7:
+        return False
+    english = sum(word in ENGLISH for word in letters)
+    foreign = sum(word in FOREIGN for word in letters)
+    return english >= foreign and (english > 0 or foreign == 0) and english * 12 >= len(letters) - 8
+
+
+def _known_names(words: Sequence[str]) -> frozenset[str]:
+    return frozenset(stem(word) for word in words if word in NAMES)
+
+
+def _question_word(words: Sequence[str]) -> str:
+    for at, word in enumerate(words):
+        kind = WH.get(word)
+        if kind:
+            after = words[at + 1] if at + 1 < len(words) else ""
+            return (
+                f"how {after}" if kind == "how" and after in ("much", "many", "long", "old", "far", "often") else kind
+            )
+    return ""
+
+
+_PARTICLES = frozenset({"in", "out"})
+_PARTICLE_VERBS = frozenset(["log", "sign", "opt", "check", "cash", "clock", "phase", "logged", "signed", "checked"])
+
+
+def _poles(words: Sequence[str]) -> frozenset[str]:
+    """Return the words that have an opposite."""
+    found = set()
+    for at, word in enumerate(words):
+        if word in _PARTICLES:
+            if at and words[at - 1] in _PARTICLE_VERBS:
+                found.add(word)
+        elif (root := stem(word)) in OPPOSITES:
+            found.add(root)
+    return frozenset(found)
+
+
+def _asides(words: Sequence[str], starts: Sequence[int]) -> frozenset[str]:
+    """Return what a remark before the question says and the question leaves out.
+
+    Only of a remark that the question takes up in general terms, without "this" or "that": "My dog eats carrots. Is it
+    normal for animals to eat carrots?" Anything else said before a question may be what it is about.
+    """
+    cut = max((start for start in starts if start < len(words)), default=0)
+    remark, question = words[:cut], words[cut:]
+    if not remark or not DEICTICS.isdisjoint(question):
+        return frozenset()
+    asked = {stem(word) for word in question}
+    said = {stem(word) for word in remark if roles.content(word)}
+    return frozenset(said - asked) if len(said & asked) >= 2 and len(said - asked) <= 2 else frozenset()
+
+
+def _protected(text: str, terms: tuple[str, ...]) -> frozenset[str]:
+    pattern = _terms_pattern(terms)
+    return frozenset(" ".join(found.lower().split()) for found in pattern.findall(text)) if pattern else frozenset()
+
+
+@lru_cache(maxsize=64)
+def _terms_pattern(terms: Collection[str]) -> re.Pattern[str] | None:
+    """Return a pattern of whole terms, the longest first; blanks in a term stand for any run of blanks."""
+    parts = sorted({r"\s+".join(map(re.escape, term.split())) for term in terms if term.strip()}, key=len, reverse=True)
+    return re.compile(rf"(?<!\w)(?:{'|'.join(parts)})(?!\w)", re.IGNORECASE) if parts else None

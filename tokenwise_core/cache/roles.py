@@ -1,0 +1,242 @@
+"""Who does what to whom: order of arguments, passives, coordination, what is negated, when, whose."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from tokenwise_core.cache.lexicon import participle, stem
+from tokenwise_core.cache.words import (
+    ARTICLES,
+    AUXILIARIES,
+    BE,
+    COORDINATORS,
+    DEICTICS,
+    DIRECTIONS,
+    FEMININE,
+    FILLERS,
+    FIRST_PERSON,
+    MASCULINE,
+    NEGATORS,
+    SECOND_PERSON,
+    STOP,
+    SYMMETRIC,
+    TIME_ORDER,
+    WH,
+)
+
+_SYMMETRIC = frozenset(stem(word) for word in SYMMETRIC)
+_DOUBTS = frozenset(["know", "understand", "sure", "remember", "recall", "certain", "clear", "figure", "think"])
+_AHEAD = 5
+"""Words looked at beyond one that points at what follows it."""
+
+
+def content(word: str) -> bool:
+    """Say whether *word* carries topic."""
+    return word not in STOP and word not in FILLERS
+
+
+def next_content(words: Sequence[str], start: int, limit: int = _AHEAD) -> str:
+    """Return the stem of the first content word from *start* on, "" where there is none near."""
+    return next((stem(word) for word in words[start : start + limit] if content(word)), "")
+
+
+def last_content(words: Sequence[str], stop: int, limit: int = _AHEAD) -> str:
+    """Return the stem of the last content word before *stop*."""
+    return next((stem(word) for word in reversed(words[max(0, stop - limit) : stop]) if content(word)), "")
+
+
+def negations(words: Sequence[str]) -> tuple[str, ...]:
+    """Return what each negation negates, "" where that is unclear; two that cancel out are left out.
+
+    "I do not know how to …" and "whether or not" negate nothing that is asked.
+    """
+    found: list[tuple[int, str]] = []
+    for at, word in enumerate(words):
+        if word not in NEGATORS or _idle(words, at):
+            continue
+        if found and at - found[-1][0] <= 2:
+            found.pop()
+        else:
+            found.append((at, _scope(words, at)))
+    return tuple(scope for _, scope in found)
+
+
+def _scope(words: Sequence[str], at: int) -> str:
+    """Return the stem that the negation at *at* denies.
+
+    In "why did not the transfer work" it stands after the subject.
+    """
+    start = at + 1
+    turned = words[at] == "not" and at and words[at - 1] in AUXILIARIES and (at == 1 or words[at - 2] in WH)
+    if (
+        turned
+        and start < len(words)
+        and (words[start] in ARTICLES or words[start] in _OWNERS or words[start] in DEICTICS)
+    ):
+        start += 1
+        while start < len(words) and not content(words[start]):
+            start += 1
+        return next_content(words, start + 1) or next_content(words, at + 1)
+    return next_content(words, start)
+
+
+def _idle(words: Sequence[str], at: int) -> bool:
+    """Say whether the negation at *at* denies nothing that is asked about."""
+    word, after = words[at], words[at + 1] if at + 1 < len(words) else ""
+    if word == "nor" or after == "only":
+        return True
+    if word == "not" and at and words[at - 1] == "or":
+        return True
+    beyond = words[at + 2] if at + 2 < len(words) else ""
+    return word == "not" and after in _DOUBTS and (beyond in WH or beyond in ("if", "whether"))
+
+
+def people(words: Sequence[str]) -> tuple[str, ...]:
+    """Return the third persons that pronouns speak of, in order."""
+    return tuple("m" if word in MASCULINE else "f" for word in words if word in MASCULINE or word in FEMININE)
+
+
+_OWNERS = {
+    **dict.fromkeys(("my", "our"), "1"), "your": "2", "their": "3", "his": "m", "her": "f", "its": "n"
+}  # fmt: skip
+
+
+def possessed(words: Sequence[str]) -> frozenset[str]:
+    """Return whose things are spoken of: "1:order" for "my order"."""
+    return frozenset(
+        f"{_OWNERS[word]}:{thing}"
+        for at, word in enumerate(words)
+        if word in _OWNERS and (thing := next_content(words, at + 1, 3))
+    )
+
+
+def speaker(words: Sequence[str]) -> str:
+    """Return who is asked about: "1" for I, "2" for you (not where you are only asked to do it), "" for neither."""
+    one = any(word in FIRST_PERSON for word in words)
+    two = any(
+        word in SECOND_PERSON and not (at and words[at - 1] in ("can", "could", "would", "will", "do", "thank"))
+        for at, word in enumerate(words)
+    )
+    return "1" if one and not two else "2" if two and not one else ""
+
+
+def times(words: Sequence[str]) -> frozenset[str]:
+    """Return what is said of time: before, after, used to, becoming, was rather than is, yesterday …"""
+    found = set()
+    for at, word in enumerate(words):
+        if word in ("before", "after", "until", "till"):
+            found.add(word)
+        elif word in ("use", "used") and list(words[at + 1 : at + 2]) == ["to"] and _formerly(words, at):
+            found.add("used to")
+        elif word == "becoming" and any(before in BE for before in words[:at]):
+            found.add("becoming")
+    return frozenset(found)
+
+
+def _formerly(words: Sequence[str], at: int) -> bool:
+    """Say whether "used to" at *at* means formerly: not "I am used to", "the card I used to pay", "what I use to"."""
+    if not at or words[at - 1] in BE or words[at - 1] in ("get", "got", "getting"):
+        return False
+    return words[at] == "used" or ("did" in words[:at] and WH.keys().isdisjoint(words[:at]))
+
+
+def degrees(words: Sequence[str]) -> frozenset[str]:
+    """Return the comparisons of degree: "+activ" for "more active", "-activ" for "less active"."""
+    return frozenset(
+        f"{'+' if word in ('more', 'most') else '-'}{next_content(words, at + 1, 2)}"
+        for at, word in enumerate(words)
+        if word in ("more", "most", "less", "least", "fewer", "fewest")
+    )
+
+
+def coordinated(words: Sequence[str]) -> frozenset[str]:
+    """Return what "and" and "or" join, the two sides in alphabetical order: "or:actor|analyst"."""
+    found = set()
+    for at, word in enumerate(words):
+        if word in ("and", "or") and (left := last_content(words, at, 2)) and (right := next_content(words, at + 1, 3)):
+            found.add(f"{word}:{'|'.join(sorted((left, right)))}")
+    return frozenset(found)
+
+
+def passive(words: Sequence[str]) -> tuple[str, ...]:
+    """Return the heads of patient and agent of "was the farm kept by Rebecca", () where there is no such clause."""
+    for at in range(2, len(words) - 1):
+        if words[at] != "by" or not participle(words[at - 1]):
+            continue
+        be = next((i for i in range(at - 2, -1, -1) if words[i] in BE or words[i] in ("get", "got")), None)
+        if be is None:
+            continue
+        patient = last_content(words[be + 1 : at - 1], at) or last_content(words, be)
+        agent = next_content(words, at + 1, 3)
+        if patient and agent:
+            return (patient, agent)
+    return ()
+
+
+def sequence(words: Sequence[str]) -> tuple[str, ...]:
+    """Return the words in order without articles and fillers, content as stems: what `swapped` compares."""
+    return tuple(
+        stem(word) if word not in STOP else word
+        for word in words
+        if word not in ARTICLES and (word not in FILLERS or word in STOP)
+    )
+
+
+_LONGEST_SIDE = 6
+
+
+def swapped(one: Sequence[str], other: Sequence[str]) -> tuple[str, ...] | None:
+    """Return what stands between two sides that changed places, None where nothing else than that happened.
+
+    The two sequences must be *pre x mid y post* and *pre y mid x post*, sides of up to six words.
+    """
+    if len(one) != len(other) or one == other or sorted(one) != sorted(other):
+        return None
+    start, stop = 0, len(one)
+    while one[start] == other[start]:
+        start += 1
+    while one[stop - 1] == other[stop - 1]:
+        stop -= 1
+    p, q = tuple(one[start:stop]), tuple(other[start:stop])
+    size = len(p)
+    for x in range(1, min(_LONGEST_SIDE, size - 1) + 1):
+        if p[:x] != q[size - x :]:
+            continue
+        for y in range(1, min(_LONGEST_SIDE, size - x - 1) + 1):
+            if p[size - y :] == q[:y] and p[x : size - y] == q[y : size - x]:
+                return (*one[:start][-2:], "|", *p[x : size - y])
+    return None
+
+
+def swap_kind(found: Sequence[str]) -> str:
+    """Name what a swap (of `swapped`) changes: "time_order", "comparison", "argument_order", or "" for nothing."""
+    cut = list(found).index("|")
+    before, between = found[:cut], found[cut + 1 :]
+    if all(word in COORDINATORS for word in between):
+        return ""
+    if any(word in TIME_ORDER for word in between):
+        return "time_order"
+    if "than" in between:
+        return "comparison"
+    if any(word in _SYMMETRIC for word in between):
+        return ""
+    if any(word in _SYMMETRIC for word in before) and set(between) <= {"to", "with", "and", "from"}:
+        return ""
+    return "argument_order"
+
+
+def reversed_core(one: Sequence[str], other: Sequence[str]) -> bool:
+    """Say whether two neighbours of a shared content word changed sides: "Alice owes Bob", "… that Bob owes Alice"."""
+    places = {word: at for at, word in enumerate(other)}
+    for at in range(1, len(one) - 1):
+        there = places.get(one[at], 0)
+        if 0 < there < len(other) - 1 and other[there - 1] == one[at + 1] and other[there + 1] == one[at - 1]:
+            return one[at] not in _SYMMETRIC and one[at - 1] != one[at + 1]
+    return False
+
+
+def directed(words: Sequence[str]) -> Iterator[str]:
+    """Yield what stands after a preposition of direction: "from:eur", "to:usd"."""
+    for at, word in enumerate(words):
+        if word in DIRECTIONS and (head := next_content(words, at + 1, 3)):
+            yield f"{word}:{head}"

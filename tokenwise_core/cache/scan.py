@@ -1,0 +1,163 @@
+"""A text cut once: words with their contractions spelt out, figures, codes, quotes, names by their capitals."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from tokenwise_core.cache.amounts import SIGNS, figure
+from tokenwise_core.cache.words import CLITICS, CONTRACTIONS, STOP
+
+_FOLD = str.maketrans({
+    "’": "'", "‘": "'", "ʼ": "'", "′": "'", "`": "`", "“": '"', "”": '"', "„": '"', "«": '"', "»": '"',
+    "–": "-", "—": " ", "−": "-", "‑": "-", "×": "*", "÷": "/", "\u00ad": None, "\u200b": None, "…": ".",
+    "\ue000": None, "\ue001": None,
+})  # fmt: skip
+
+_EXTENSIONS = (
+    "py|js|ts|tsx|jsx|json|yaml|yml|csv|tsv|txt|md|rst|pdf|docx?|xlsx?|pptx?|png|jpe?g|gif|svg|html?|css|java|cpp|hpp|rs|"
+    "go|rb|php|sh|bat|ps1|sql|xml|toml|ini|cfg|conf|log|zip|tar|gz|exe|dll|apk|mp3|mp4|wav|db|parquet|ipynb|lock|env|"
+    "com|org|net|io|dev|edu|gov"
+)
+_VERBATIM = re.compile(
+    rf"""
+    ```[^`]{{1,4000}}``` | `[^`\n]{{1,200}}`                                          # code
+    | (?:https?://|www\.)[^\s<>"']{{1,400}}                                          # addresses
+    | [\w.+-]{{1,64}}@[\w-]{{1,64}}(?:\.[\w-]{{1,64}}){{0,8}} | (?<!\w)@\w{{2,40}}        # e-mail, handles
+    | (?<!\w)(?:~|\.{{1,2}}|[A-Za-z]:)?[/\\](?:[\w.~@-]{{1,80}}[/\\]){{0,20}}[\w.~@-]{{1,80}}   # absolute paths
+    | (?<![\w.])(?:[\w-]{{1,60}}[/\\]){{0,20}}[\w-]{{1,60}}(?:\.[\w-]{{1,20}}){{0,3}}\.(?:{_EXTENSIONS})\b  # files
+    | \d[\w.]{{0,20}}(?:\s?[-+*/^=<>]\s?\d[\w.]{{0,20}}){{1,20}}                         # arithmetic, ranges, dates
+    """,
+    re.VERBOSE,
+)
+_VERBATIM_SIGNS = re.compile(r"[`@/\\=+*^<>]|\w\.\w|\d-\d")
+_CHUNK = re.compile(r"\ue000\d+\ue001|[$€£¥₹%]|[.!?;:\n]+|(?<!\S)-(?=\d)|\w+(?:[-'.:/&]\w+|,\d{3}(?!\d))*(?:\+\+|\#)?")
+_QUOTED = re.compile(r'"+([^"\n]{2,80})"+|(?<![\w])\'([^\'\n]{2,80})\'(?!\w)')
+_STOPS = frozenset(".!?;:\n")
+
+
+@dataclass(slots=True)
+class Scan:
+    """What one pass over a text finds. *starts* are the indices in *words* at which a sentence begins."""
+
+    words: list[str] = field(default_factory=list)
+    starts: list[int] = field(default_factory=lambda: [0])
+    capitals: dict[int, str] = field(default_factory=dict)
+    codes: list[str] = field(default_factory=list)
+    quotes: list[str] = field(default_factory=list)
+
+
+def scan(text: str) -> Scan:
+    """Cut *text*; linear in its length."""
+    if not text.isascii():
+        text = unicodedata.normalize("NFKC", text).translate(_FOLD)
+    found = Scan()
+    if '"' in text or "'" in text:
+        found.quotes = [one or other for one, other in _QUOTED.findall(text)]
+    if _VERBATIM_SIGNS.search(text):
+        text = _VERBATIM.sub(lambda match: _verbatim(match[0], found), text)
+    for chunk in _CHUNK.findall(text):
+        if chunk.isalpha():
+            _word(chunk, found)
+        elif chunk[0] == "\ue000":
+            found.words.append(found.codes[int(chunk[1:-1])])
+        elif chunk[0] in _STOPS:
+            if found.starts[-1] != len(found.words):
+                found.starts.append(len(found.words))
+        else:
+            _odd(chunk, found)
+    return found
+
+
+def _word(chunk: str, found: Scan) -> None:
+    low = chunk.lower()
+    if low != chunk:
+        found.capitals[len(found.words)] = chunk
+    spelt = CONTRACTIONS.get(low)
+    if spelt is None:
+        found.words.append(low)
+    else:
+        found.words.extend(spelt)
+
+
+def _odd(chunk: str, found: Scan) -> None:
+    """Read a chunk that is not letters only: a sign, an apostrophe, a hyphen, a figure, a code."""
+    low = chunk.lower()
+    if low in SIGNS or low in ("%", "-"):
+        found.words.append(low)
+    elif "'" in low:
+        _apostrophe(chunk, low, found)
+    elif any(letter.isdecimal() for letter in low):
+        _figure(low, found)
+    elif "_" in low or low[-1] in "+#":
+        found.codes.append(low)
+        found.words.append(low)
+    elif "." in low and all(len(part) == 1 for part in low.split(".")):
+        _word(chunk.replace(".", ""), found)  # U.S., e.g
+    else:
+        for part in re.split(r"[-.:/&_]", chunk):
+            if part:
+                _word(part, found)
+
+
+def _apostrophe(chunk: str, low: str, found: Scan) -> None:
+    spelt = CONTRACTIONS.get(low)
+    if spelt:
+        found.words.extend(spelt)
+        return
+    head, _, tail = chunk.rpartition("'")
+    clitic = CLITICS.get(f"'{tail.lower()}")
+    for part in re.split(r"\W", head if clitic or tail.lower() == "s" else chunk):
+        if part:
+            _word(part, found)
+    if clitic:
+        found.words.append(clitic)
+
+
+def _figure(low: str, found: Scan) -> None:
+    amount = figure(low)
+    if amount is None and "-" in low:
+        head, _, tail = low.partition("-")
+        if head.isdecimal() and tail.isalpha():  # "5-day", "2-factor"
+            found.words.extend((head, tail))
+            return
+    if amount is None:
+        found.codes.append(low)
+    found.words.append(amount or low)
+
+
+def _verbatim(piece: str, found: Scan) -> str:
+    """Keep a code as it is written; a mark stands in its place until the words are read."""
+    code, rest = piece, ""
+    if piece[0] == "`":
+        code = piece.strip("`").strip()
+    elif piece[0].isdecimal():
+        code = "".join(piece.split()).rstrip(".").lower()
+        if figure(code) is not None:
+            return piece
+    else:
+        code = piece.rstrip(".,!?;:")
+        rest = piece[len(code) :]
+        code = code.lower() if "@" in code else code
+    if not code:
+        return " "
+    found.codes.append(code)
+    return f" \ue000{len(found.codes) - 1}\ue001 {rest} "
+
+
+def names(found: Scan) -> Iterator[str]:
+    """Yield the words whose capital says that they are names.
+
+    A sentence's first word counts where another capital follows. Where the small words are capitals too (titles, block
+    letters) a capital says nothing.
+    """
+    words, starts = found.words, set(found.starts)
+    small = sum(words[at] in STOP and len(words[at]) > 1 for at in found.capitals if at not in starts)
+    if small > 1 or (len(found.capitals) == len(words) > 1 and all(map(str.isupper, found.capitals.values()))):
+        return
+    told = {at: chunk for at, chunk in found.capitals.items() if words[at] not in STOP}
+    for at, chunk in told.items():
+        if at not in starts or at + 1 in told or (len(chunk) > 1 and chunk[1:] != chunk[1:].lower()):
+            yield words[at]

@@ -1,0 +1,208 @@
+"""What forbids serving one question's answer to another, however alike their vectors are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+
+from tokenwise_core.cache.lexicon import OPPOSITES, PREFIXES, opposed
+from tokenwise_core.cache.reading import Reading
+from tokenwise_core.cache.roles import reversed_core, swap_kind, swapped
+
+
+def vetoes(asked: Reading, stored: Reading, *, off: Collection[str] = ()) -> tuple[str, ...]:
+    """Return the names of all vetoes against giving *asked* the answer of *stored*; () where it may pass.
+
+    Symmetric, and never of a question against itself. *off* names the vetoes that a category of questions does without.
+    Where one of the two is not English, only what needs no word list is compared.
+    """
+    fired = [name for name, differs in _VERBATIM.items() if name not in off and differs(asked, stored)]
+    if asked.english and stored.english and asked.words != stored.words:
+        fired += [name for name, differs in _ENGLISH.items() if name not in off and differs(asked, stored)]
+    return tuple(fired)
+
+
+def _number(one: Reading, other: Reading) -> bool:
+    """A number that the other lacks; "500" may stand for "500 usd"."""
+    if one.numbers == other.numbers:
+        return False
+    mine, theirs = one.numbers - other.numbers, other.numbers - one.numbers
+    bare, loose = {number.split(" ")[0] for number in mine}, {number.split(" ")[0] for number in theirs}
+    if bare != loose or len(bare) != len(mine):
+        return True
+    return any(" " in a and " " in b for a in mine for b in theirs if a.split(" ")[0] == b.split(" ")[0])
+
+
+def _quote(one: Reading, other: Reading) -> bool:
+    """A quotation whose words the other does not have."""
+    if one.quotes == other.quotes:
+        return False
+    return any(f" {quote} " not in f" {other.plain} " for quote in one.quotes) or any(
+        f" {quote} " not in f" {one.plain} " for quote in other.quotes
+    )
+
+
+def _entity(one: Reading, other: Reading) -> bool:
+    """A name that the other does not have, written as a name or not."""
+    return not one.entities.issubset(other.stems) or not other.entities.issubset(one.stems)
+
+
+def _negation(one: Reading, other: Reading) -> bool:
+    """A negation more, of something that the other speaks of; "not fat" is "thin"."""
+    if one.negations == other.negations:
+        return False
+    mine, theirs = _undone(one, other), _undone(other, one)
+    if len(mine) == len(theirs):
+        return set(mine) != set(theirs) and sorted(one.sequence) == sorted(other.sequence)
+    fewer, more, there = (mine, theirs, one) if len(mine) < len(theirs) else (theirs, mine, other)
+    extra = [scope for scope in more if scope not in fewer]
+    return not extra or any(not scope or scope in there.stems for scope in extra) or _alike(one, other) > _ALIKE
+
+
+_ALIKE = 0.5
+"""Share of content words in common above which a negation counts even of something that the other does not mention.
+
+At .5 it vetoes 6.4 % of same-intent pairs of Banking77 at cosine .8 or more, without this test 10.7 %.
+"""
+
+
+def _alike(one: Reading, other: Reading) -> float:
+    """Return the share of content words that the two have in common, what is negated left out."""
+    mine, theirs = set(one.stems).difference(one.negations), set(other.stems).difference(other.negations)
+    return len(mine & theirs) / max(1, len(mine | theirs))
+
+
+def _undone(one: Reading, other: Reading) -> list[str]:
+    """Return what *one* negates, without that whose opposite *other* affirms."""
+    return [
+        scope
+        for scope in one.negations
+        if scope in other.stems or not any(opposed(scope, word) for word in other.stems if word not in one.stems)
+    ]
+
+
+def _antonym(one: Reading, other: Reading) -> bool:
+    mine, theirs = one.poles - other.poles, other.poles - one.poles
+    if mine and theirs:
+        for word in mine:
+            if not theirs.isdisjoint(OPPOSITES[word]) and not _reconciled(one, other, word, OPPOSITES[word] & theirs):
+                return True
+    mine_only = [word for word in one.stems if word not in other.stems]
+    theirs_only = [word for word in other.stems if word not in one.stems]
+    return any(_prefixed(a, b) and not _reconciled(one, other, a, {b}) for a in mine_only for b in theirs_only)
+
+
+def _prefixed(one: str, other: str) -> bool:
+    short, long = (one, other) if len(one) < len(other) else (other, one)
+    return len(short) > 3 and long.endswith(short) and long[: -len(short)] in PREFIXES
+
+
+def _reconciled(one: Reading, other: Reading, word: str, opposites: Collection[str]) -> bool:
+    """Say whether a second reversal undoes the first: "not fat" and "thin", "less fat" and "more thin"."""
+    if word in one.negations or any(opposite in other.negations for opposite in opposites):
+        return True
+    return any(
+        (f"+{word}" in one.degrees and f"-{opposite}" in other.degrees)
+        or (f"-{word}" in one.degrees and f"+{opposite}" in other.degrees)
+        for opposite in opposites
+    )
+
+
+def _comparison(one: Reading, other: Reading) -> bool:
+    """More for less, or the two sides of "than" changed."""
+    if one.degrees != other.degrees:
+        mine, theirs = one.degrees - other.degrees, other.degrees - one.degrees
+        if any(a[0] != b[0] and not opposed(a[1:], b[1:]) for a in mine for b in theirs):
+            return True
+    return _swap(one, other) == "comparison"
+
+
+def _time_order(one: Reading, other: Reading) -> bool:
+    """Before for after, used to be for is; a time that only one names where all else is the same."""
+    if one.times != other.times:
+        odd = one.times ^ other.times
+        if not odd.isdisjoint(_STATES) or (one.times - other.times and other.times - one.times):
+            return True
+        if len(set(one.stems) ^ set(other.stems)) < 2:
+            return True
+    return _swap(one, other) == "time_order"
+
+
+_STATES = frozenset({"used to", "becoming", "was"})
+
+
+def _swap(one: Reading, other: Reading) -> str:
+    found = swapped(one.sequence, other.sequence)
+    return swap_kind(found) if found else ""
+
+
+def _argument_order(one: Reading, other: Reading) -> bool:
+    """Who does it and to whom it is done changed places."""
+    if bool(one.passive) != bool(other.passive):
+        return _unkept(one, other) if one.passive else _unkept(other, one)
+    if _swap(one, other) == "argument_order":
+        return True
+    if any(_turned(direction, other.directed) for direction in one.directed - other.directed):
+        return True
+    return len(set(one.stems) ^ set(other.stems)) < 3 <= len(one.stems) and reversed_core(one.stems, other.stems)
+
+
+def _unkept(passive: Reading, active: Reading) -> bool:
+    """Say whether the patient of a passive is what acts in the active."""
+    patient, agent = passive.passive
+    if patient not in active.stems or agent not in active.stems:
+        return False
+    return active.stems.index(patient) < active.stems.index(agent)
+
+
+_TURNS = {"from": ("to", "into"), "to": ("from",), "into": ("from",)}
+
+
+def _turned(direction: str, others: Collection[str]) -> bool:
+    preposition, _, head = direction.partition(":")
+    return any(f"{turn}:{head}" in others for turn in _TURNS.get(preposition, ()))
+
+
+def _connective(one: Reading, other: Reading) -> bool:
+    """The same two things joined by "and" here, by "or" there."""
+    mine, theirs = one.coordinated - other.coordinated, other.coordinated - one.coordinated
+    return any(f"{'or' if joint.startswith('and') else 'and'}:{joint.partition(':')[2]}" in theirs for joint in mine)
+
+
+def _pronoun(one: Reading, other: Reading) -> bool:
+    if one.people != other.people:
+        return True
+    if one.possessed == other.possessed:
+        return False
+    owners = {thing: owner for owner, _, thing in (item.partition(":") for item in one.possessed)}
+    return any(owners.get(thing, owner) != owner for owner, _, thing in (i.partition(":") for i in other.possessed))
+
+
+_FREE = frozenset({"", "what"})
+
+
+def _question(one: Reading, other: Reading) -> bool:
+    """When for where, who for why, how much for how: of the same words."""
+    if one.question_word == other.question_word or one.question_word in _FREE or other.question_word in _FREE:
+        return False
+    return set(one.stems) == set(other.stems)
+
+
+_VERBATIM: dict[str, Callable[[Reading, Reading], bool]] = {
+    "number": _number,
+    "quote": _quote,
+    "identifier": lambda one, other: one.identifiers != other.identifiers,
+    "protected": lambda one, other: one.protected != other.protected,
+}
+_ENGLISH: dict[str, Callable[[Reading, Reading], bool]] = {
+    "negation": _negation,
+    "antonym": _antonym,
+    "entity": _entity,
+    "argument_order": _argument_order,
+    "time_order": _time_order,
+    "comparison": _comparison,
+    "connective": _connective,
+    "pronoun": _pronoun,
+    "question": _question,
+}
+VETOES: tuple[str, ...] = (*_VERBATIM, *_ENGLISH)
+"""The names of all vetoes, in the order in which they are reported."""

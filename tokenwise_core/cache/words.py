@@ -1,0 +1,159 @@
+"""English word lists: the closed classes that the cache reads questions by.
+
+Only words whose behaviour is a matter of grammar or of common knowledge stand here, never fillers of a test set. Words
+are lower-case; contractions are spelt out before a list is asked.
+"""
+
+from __future__ import annotations
+
+
+def _set(text: str) -> frozenset[str]:
+    """Return the words of *text*."""
+    return frozenset(text.split())
+
+
+CONTRACTIONS: dict[str, tuple[str, ...]] = {
+    **{
+        f"{verb}{joint}t": (full, "not")
+        for joint in ("n'", "n")
+        for verb, full in {
+            "is": "is", "are": "are", "was": "was", "were": "were", "do": "do", "does": "does", "did": "did",
+            "has": "has", "have": "have", "had": "had", "could": "could", "should": "should", "would": "would",
+            "must": "must", "need": "need", "might": "might", "ought": "ought",
+        }.items()
+    },
+    "can't": ("can", "not"), "cant": ("can", "not"), "cannot": ("can", "not"), "won't": ("will", "not"),
+    "shan't": ("shall", "not"), "ain't": ("is", "not"), "aint": ("is", "not"), "mustn't": ("must", "not"),
+    "i'm": ("i", "am"), "im": ("i", "am"), "i've": ("i", "have"), "ive": ("i", "have"),
+    "let's": ("let", "us"), "whats": ("what", "is"), "wheres": ("where", "is"), "hows": ("how", "is"),
+    "thats": ("that", "is"), "gonna": ("going", "to"), "wanna": ("want", "to"), "gotta": ("have", "to"),
+    **{
+        f"{word}'s": (word, "is")
+        for word in (
+            "it", "he", "she", "that", "this", "there", "here", "what", "who", "where", "when", "why", "how",
+            "everything", "something", "nothing", "everyone", "someone",
+        )
+    },
+}  # fmt: skip
+"""Whole words with an apostrophe, or written without theirs, to the words they stand for."""
+
+CLITICS: dict[str, str] = {"'m": "am", "'re": "are", "'ve": "have", "'ll": "will", "'d": "would"}
+
+ARTICLES = frozenset({"a", "an", "the"})
+
+BE = frozenset({"be", "am", "is", "are", "was", "were", "been", "being"})
+
+AUXILIARIES = BE | _set(
+    "do does did have has had can could will would shall should may might must ought get gets got getting"
+)
+
+NEGATORS = _set("not no never without none nobody nothing neither nor nowhere unable")
+
+UNKNOWING = _set("know understand sure remember recall certain clear see find figure think mind")
+"""After "I do not": who asks says that they do not know, which changes nothing about what is asked."""
+
+WH = {
+    "who": "who", "whom": "who", "whose": "who", "when": "when", "where": "where", "why": "why", "how": "how",
+    "which": "what", "what": "what",
+}  # fmt: skip
+
+MASCULINE = _set("he him his himself")
+FEMININE = _set("she her hers herself")
+FIRST_PERSON = _set("i me my mine myself we us our ours ourselves")
+SECOND_PERSON = _set("you your yours yourself yourselves")
+THIRD_PLURAL = _set("they them their theirs themselves")
+
+PREPOSITIONS = _set(
+    "about above across after against along among around as at before behind below beneath beside besides between "
+    "beyond by despite down during except for from in inside into like near of off on onto out outside over past per "
+    "since than through throughout till to toward towards under until up upon versus via vs with within without"
+)
+
+DIRECTIONS = _set("""
+from to into onto for by before after over under than against behind above below of
+""")
+"""Prepositions whose two sides may not change places."""
+
+TIME_ORDER = _set("before after until till since then")
+
+COORDINATORS = frozenset({"and", "or", "nor", "versus", "vs"})
+
+DEICTICS = _set("this that these those such so there then")
+
+STOP = (
+    ARTICLES
+    | AUXILIARIES
+    | PREPOSITIONS
+    | COORDINATORS
+    | DEICTICS
+    | MASCULINE
+    | FEMININE
+    | FIRST_PERSON
+    | SECOND_PERSON
+    | THIRD_PLURAL
+    | frozenset(WH)
+    | _set(
+        "it its itself s t not no if because while whether though although just any some all each every both either "
+        "here too also very please let but need want like know thing anything something everything someone anyone "
+        "everyone hi hello hey thanks thank ok okay oh well now one ones there's et etc"
+    )
+)
+"""Words that carry no topic. What they do carry (negation, time, person) is read by lists of its own."""
+
+ENGLISH = STOP | _set(
+    "more less most least much many few new good best better first last other than only same own make use work go come "
+    "take give tell show find help get time day year people way question account card money change cancel update reset "
+    "password order payment phone email number long difference between mean does again still yet never always"
+)
+"""Words by which a text is known as English."""
+
+FOREIGN = _set(
+    "el los las una unos unas del por para que como cómo qué cuál dónde está están mi tu su puedo puede hacer tengo es "
+    "le les des du est sont dans pour avec sur je vous nous mon ma mes votre puis peux comment quel quelle où pourquoi "
+    "der die das den dem ein eine einen ist sind nicht ich wie kann mein meine und oder für mit auf warum wo wann zu "
+    "il lo gli uno di della nel per con mio mia posso dove perché non sono come o os as um uma do da não eu meu minha "
+    "posso onde quando het een van ik mijn hoe kan waar niet voor met en och att jag hur min mitt kan inte är var jak "
+    "czy nie jest moje gdzie na si bir nasıl ne için"
+) - frozenset({"as", "do", "die", "on", "a", "so", "non", "per", "con", "sur", "van", "min", "ma", "no"})
+"""Function words of other languages in Latin letters, those that are English words as well left out."""
+
+FILLERS = _set(
+    "really truly actually indeed literally honestly certainly definitely surely basically simply totally absolutely "
+    "completely entirely genuinely somehow fact apparently obviously clearly perhaps maybe possibly exactly please "
+    "kindly quickly currently right even ever else anyway though sort kind bit little lot quite rather pretty "
+    "seriously essentially frankly evidently supposedly presumably undoubtedly specifically particularly especially "
+    "possible able way ways best easiest easy easily steps step process procedure proper properly correct correctly go "
+    "going can know tell explain show help give understand learn find question wondering wonder curious trying try "
+    "hello dear sir madam team guys anyone someone people person"
+)
+"""Words that may be put into a question, or left out, without asking for something else."""
+
+SYMMETRIC = _set(
+    "acquaintance acquainted adjacent agree alike ally allied and argue arguing associate associated attached brother "
+    "brothers business classmate classmates close collaborate collaborating colleague colleagues combine combined "
+    "compare compared comparison compatible compete competing connect connected connection contemporary cousin cousins "
+    "correlated correlation coworker coworkers date dated dating differ difference different divorced divorcing "
+    "engaged enemies enemy equal equals equidistant equivalent family fight fighting friend friendly friends identical "
+    "in-laws interact interacting intersect linked marry married marrying meet meeting met mix mixed neighbor "
+    "neighbors neighbour neighbours next overlap parallel partner partners peer peers perpendicular relate related "
+    "relation relationship relatives roommate roommates same separated share sharing sibling siblings similar "
+    "similarity sister sisters spouse spouses synonym synonymous teammate teammates together touch touching twin twins "
+    "versus vs or intertwined tied-up co-workers married-to conflict conflicts unrelated"
+)
+"""Relations that hold both ways: their two sides may change places."""
+
+DAYS = _set("monday tuesday wednesday thursday friday saturday sunday")
+MONTHS = _set(
+    "january february march april may june july august september october november december "
+    "jan feb mar apr jun jul aug sep sept oct nov dec"
+)
+MONTH_NAMES = {
+    "jan": "january", "feb": "february", "mar": "march", "apr": "april", "jun": "june", "jul": "july",
+    "aug": "august", "sep": "september", "sept": "september", "oct": "october", "nov": "november", "dec": "december",
+}  # fmt: skip
+WEEKDAYS = {
+    "mon": "monday", "tue": "tuesday", "tues": "tuesday", "wed": "wednesday", "thu": "thursday", "thurs": "thursday",
+    "fri": "friday", "sat": "saturday", "sun": "sunday",
+}  # fmt: skip
+
+RELATIVE_TIMES = _set("yesterday today tomorrow tonight")
