@@ -14,6 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokenwise_core.cache.entry import Candidate, Entry, HitRecord, Label, NamespaceTotals, Vector
+from tokenwise_core.scoping import Scope
+
+KEPT_LABELS = KEPT_HITS = 20_000
+"""How many of the newest labels and hit records are kept."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +49,14 @@ class Entries(Protocol):
         """Where it is, without password."""
         ...
 
+    @property
+    def unreadable(self) -> int:
+        """How many rows could not be read since this object was made: damaged, or sealed with another key.
+
+        Each was a miss; damaged ones are deleted with the next write.
+        """
+        ...
+
     # reading: expired entries are never returned
 
     def get(self, key: bytes, *, now: float) -> Entry | None:
@@ -74,7 +86,13 @@ class Entries(Protocol):
     # writing: durable (committed) when the call returns
 
     def put(self, entries: Sequence[Entry]) -> list[int]:
-        """Insert in one transaction; return their seqs. An entry replaces the one under the same *key*."""
+        """Insert in one transaction; return their seqs. An entry replaces the one under the same *key*, and the last
+        of several with one key in *entries* wins.
+
+        An entry that replaces one of the same partition and vector takes over its seq: nothing that an index holds
+        has changed. Otherwise the old seq is gone and `generation` moves. A seq is never used again for another key,
+        also where the store was lost and begun anew.
+        """
         ...
 
     def delete(self, seqs: Collection[int]) -> int:
@@ -90,12 +108,15 @@ class Entries(Protocol):
         ...
 
     def sweep(self, *, now: float, limit: int = 1000) -> int:
-        """Delete up to *limit* expired entries and those whose tags' epochs have moved on; return how many."""
+        """Delete up to *limit* expired entries and those whose tags' epochs have moved on; return how many.
+
+        The names in `Entry.epochs` are those of `epochs`, or bare tags; an entry whose namespace's epoch moved on is
+        found where its `epochs` hold `ns:…`.
+        """
         ...
 
     def evict(self, namespace: str, *, max_entries: int | None = None, max_bytes: int | None = None) -> int:
-        """Bring a namespace under its quota by GreedyDual-Size (saved cost × decayed hits ÷ bytes); return how many
-        entries went."""
+        """Bring a namespace under its quota by GreedyDual-Size (`eviction`); return how many entries went."""
         ...
 
     # invalidation
@@ -115,7 +136,7 @@ class Entries(Protocol):
     # learning and looking back
 
     def add_labels(self, labels: Sequence[Label]) -> None:
-        """Append labels; only the newest 20,000 are kept."""
+        """Append labels; only the newest `KEPT_LABELS` are kept."""
         ...
 
     def labels(self, *, after: int = 0) -> tuple[int, list[Label]]:
@@ -123,7 +144,7 @@ class Entries(Protocol):
         ...
 
     def add_hits(self, hits: Sequence[HitRecord]) -> None:
-        """Append hit records; only the newest 20,000 are kept."""
+        """Append hit records; only the newest `KEPT_HITS` are kept."""
         ...
 
     def hit(self, hit_id: str) -> HitRecord | None:
@@ -134,8 +155,8 @@ class Entries(Protocol):
         """Return a small JSON text kept under *name* (counters, decisions of S4-19, levels of S4-17)."""
         ...
 
-    def set_state(self, name: str, value: str | None) -> None:
-        """Keep *value* under *name*; None deletes it."""
+    def set_state(self, name: str, value: str | None, *, owner: Scope | None = None) -> None:
+        """Keep *value* under *name*; None deletes it. `purge` finds it by its *owner*."""
         ...
 
     def add_counts(self, counts: Mapping[str, int]) -> None:
@@ -153,11 +174,14 @@ class Entries(Protocol):
         ...
 
     def purge(self, *, user: str | None = None, session: str | None = None, application: str | None = None) -> int:
-        """Delete entries, hit records and all else whose owner matches all names given; return how many entries."""
+        """Delete entries, hit records and state whose owner matches all names given; return how many entries.
+
+        Labels hold numbers only, and no owner: they stay.
+        """
         ...
 
     def clear(self, *, namespace: str | None = None) -> int:
-        """Delete every entry (of one namespace); return how many."""
+        """Delete every entry (of one namespace); return how many. Hit records, labels and state stay."""
         ...
 
     def close(self) -> None:

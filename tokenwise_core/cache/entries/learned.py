@@ -1,0 +1,102 @@
+"""Beside the entries in the SQL stores: epochs, labels, hit records, state."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+
+from tokenwise_core.cache.entries.fields import is_numbers
+from tokenwise_core.cache.entries.owners import Owner
+from tokenwise_core.cache.entries.protocol import KEPT_HITS, KEPT_LABELS
+from tokenwise_core.cache.entries.rows import restored, storable
+from tokenwise_core.cache.entries.session import Session, one, take_numbers
+from tokenwise_core.cache.entry import Label
+
+
+def epochs(session: Session) -> Mapping[str, int]:
+    """Return all epochs that were ever bumped."""
+    return {restored(name): epoch for name, epoch in session.all("SELECT name, epoch FROM cache_epoch")}
+
+
+def bump(session: Session, name: str) -> int:
+    """Move an epoch on and return it."""
+    name = storable(name)
+    session.run(
+        "INSERT INTO cache_epoch (name, epoch) VALUES (?, 1)"
+        " ON CONFLICT (name) DO UPDATE SET epoch = cache_epoch.epoch + 1",
+        (name,),
+    )
+    take_numbers(session, "generation", 1)
+    return int(one(session, "SELECT epoch FROM cache_epoch WHERE name = ?", (name,)))
+
+
+def counter(session: Session, name: str) -> int:
+    """Return the number given last."""
+    return int(one(session, "SELECT value FROM cache_counter WHERE name = ?", (name,)))
+
+
+def add_labels(session: Session, labels: Sequence[Label]) -> None:
+    """Append labels and drop the oldest above the limit."""
+    first = take_numbers(session, "label", len(labels))
+    session.many(
+        "INSERT INTO cache_label (n, ts, same, score, source, features) VALUES (?, ?, ?, ?, ?, ?)",
+        [
+            (first + i, label.ts, int(label.same), label.score, storable(label.source), json.dumps(label.features))
+            for i, label in enumerate(labels)
+        ],
+    )
+    session.run("DELETE FROM cache_label WHERE n <= ?", (first + len(labels) - 1 - KEPT_LABELS,))
+
+
+def labels(session: Session, *, after: int) -> tuple[int, list[Label], int]:
+    """Return (the last number, the labels after *after*, how many of them were damaged)."""
+    found = session.all("SELECT n, ts, same, score, source, features FROM cache_label WHERE n > ? ORDER BY n", (after,))
+    read = [_label(*row[1:]) for row in found]
+    whole = [label for label in read if label is not None]
+    return counter(session, "label"), whole, len(read) - len(whole)
+
+
+def _label(ts: float, same: int, score: float | None, source: str, features: str) -> Label | None:
+    try:
+        numbers = json.loads(features)
+    except ValueError:
+        return None
+    if not is_numbers(numbers):
+        return None
+    return Label(features=tuple(map(float, numbers)), same=bool(same), ts=ts, score=score, source=restored(source))
+
+
+def add_hits(session: Session, hits: Iterable[tuple[str, Owner, bytes]]) -> None:
+    """Append hit records (id, owner, body) and drop the oldest above the limit."""
+    rows = list({name: (storable(name), *owner, body) for name, owner, body in hits}.values())
+    first = take_numbers(session, "hit", len(rows))
+    session.many("DELETE FROM cache_hit WHERE id = ?", [(row[0],) for row in rows])
+    session.many(
+        "INSERT INTO cache_hit (n, id, application, session, user_name, body) VALUES (?, ?, ?, ?, ?, ?)",
+        [(first + i, *row) for i, row in enumerate(rows)],
+    )
+    session.run("DELETE FROM cache_hit WHERE n <= ?", (first + len(rows) - 1 - KEPT_HITS,))
+
+
+def add_counts(session: Session, counts: Mapping[str, int]) -> None:
+    """Add to named counters."""
+    session.many(
+        "INSERT INTO cache_tally (name, value) VALUES (?, ?)"
+        " ON CONFLICT (name) DO UPDATE SET value = cache_tally.value + excluded.value",
+        [(storable(name), n) for name, n in sorted(counts.items())],
+    )
+
+
+def counts(session: Session) -> Mapping[str, int]:
+    """Return all named counters."""
+    return {restored(name): n for name, n in session.all("SELECT name, value FROM cache_tally")}
+
+
+def set_state(session: Session, name: str, value: str | None, owner: Owner) -> None:
+    """Keep *value* under *name*; None deletes it."""
+    session.run("DELETE FROM cache_state WHERE name = ?", (storable(name),))
+    if value is not None:
+        session.run(
+            "INSERT INTO cache_state (name, value, application, session, user_name) VALUES (?, ?, ?, ?, ?)",
+            (storable(name), storable(value), *owner),
+        )

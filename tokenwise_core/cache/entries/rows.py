@@ -1,0 +1,277 @@
+"""An entry as a row of a store, and back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tokenwise_core.cache.entries.codec import Codec, to_json
+from tokenwise_core.cache.entries.fields import (
+    BODY,
+    QUESTION,
+    DamagedError,
+    answer_from_json,
+    answer_to_json,
+    checked,
+    hit_from_json,
+    hit_to_json,
+    is_count_by_text,
+    said,
+    scope_from_json,
+)
+from tokenwise_core.cache.entry import Candidate, Entry, HitRecord, Vector
+from tokenwise_core.errors import BadInput
+
+ROW_BYTES = 250
+"""What a row takes beside its texts and its vector: numbers, keys, and its places in the indexes."""
+HALF_FLOAT_BYTES = 2
+NEARLY_ONE = 0.9999
+"""Cosine from which two vectors are the same one, made twice (batched embedding and half floats move the last bits)."""
+_KEY_BYTES = 16
+_LEAST_NORM = 1e-6
+_QUOTE = '"'
+
+
+class Row(NamedTuple):
+    """An entry, its texts encoded; in the order of the columns, up to *user* those of `cache_entry`.
+
+    *size* is the estimate in bytes that quotas count. *body* holds the answer and what only a hit needs.
+    """
+
+    key: bytes
+    namespace: str
+    partition: bytes | None
+    question: bytes | None
+    created_at: float
+    expires_at: float | None
+    epochs: str | None
+    capability: float | None
+    cost_nano: int | None
+    hits: int
+    right: int
+    wrong: int
+    size: int
+    application: str | None
+    session: str | None
+    user: str | None
+    body: bytes
+    vector: Vector | None
+
+
+class LightRow(NamedTuple):
+    """What `candidates` reads of a row."""
+
+    seq: int
+    question: bytes
+    created_at: float
+    expires_at: float | None
+    epochs: str | None
+    capability: float | None
+    right: int
+    wrong: int
+
+
+def to_row(entry: Entry, codec: Codec) -> Row:
+    """Flatten *entry*; raise `BadInput` where it breaks a law of `Entry`."""
+    vector = _unit(entry)
+    namespace = storable(entry.namespace)
+    question, body = _question(entry, codec), _body(entry, codec)
+    epochs = to_json(dict(entry.epochs)).decode() if entry.epochs else None
+    size = ROW_BYTES + len(namespace) + len(question or b"") + len(body) + len(epochs or "")
+    return Row(
+        key=entry.key,
+        namespace=namespace,
+        partition=entry.partition,
+        question=question,
+        created_at=float(entry.created_at),
+        expires_at=None if entry.expires_at is None else float(entry.expires_at),
+        epochs=epochs,
+        capability=entry.capability,
+        cost_nano=entry.cost_nano,
+        hits=entry.hits,
+        right=entry.right,
+        wrong=entry.wrong,
+        size=size + (0 if vector is None else HALF_FLOAT_BYTES * len(vector)),
+        application=_name(entry.owner.application),
+        session=_name(entry.owner.session),
+        user=_name(entry.owner.user),
+        body=body,
+        vector=vector,
+    )
+
+
+def to_entry(seq: int, row: Row, codec: Codec) -> Entry:
+    """Build the entry anew; raise `DamagedError` or `ForeignError`."""
+    body = checked(codec.read(row.body), BODY, needed=("answer",))
+    question = _read_question(row.question, codec) if row.question is not None else {}
+    return Entry(
+        key=bytes(row.key),
+        namespace=restored(row.namespace),
+        answer=answer_from_json(body["answer"]),
+        created_at=row.created_at,
+        seq=seq,
+        partition=None if row.partition is None else bytes(row.partition),
+        query=question.get("query"),
+        vector=row.vector,
+        reading=question.get("reading"),
+        signature=question.get("signature"),
+        category=body.get("category"),
+        expires_at=row.expires_at,
+        tags=tuple(body.get("tags", ())),
+        epochs=read_epochs(row.epochs),
+        owner=scope_from_json(body.get("owner", {})),
+        capability=row.capability,
+        cost_nano=row.cost_nano,
+        hits=row.hits,
+        right=row.right,
+        wrong=row.wrong,
+    )
+
+
+def to_candidate(row: LightRow, vector: Vector, codec: Codec) -> Candidate:
+    """Build what verification needs; raise `DamagedError` or `ForeignError`."""
+    question = _read_question(row.question, codec)
+    return Candidate(
+        seq=row.seq,
+        query=question["query"],
+        reading=question.get("reading", {}),
+        signature=question.get("signature", {}),
+        created_at=row.created_at,
+        expires_at=row.expires_at,
+        epochs=read_epochs(row.epochs),
+        capability=row.capability,
+        right=row.right,
+        wrong=row.wrong,
+        vector=vector,
+    )
+
+
+def write_hit(hit: HitRecord, codec: Codec) -> bytes:
+    """Return *hit* as it is stored."""
+    data = hit_to_json(hit)
+    if hit.query is not None:
+        data["query"] = codec.redacted(hit.query)
+    return codec.write(data)
+
+
+def read_hit(body: bytes, codec: Codec) -> HitRecord:
+    """Read what `write_hit` wrote; raise `DamagedError` or `ForeignError`."""
+    return hit_from_json(codec.read(body))
+
+
+def read_epochs(text: str | None) -> Mapping[str, int]:
+    """Read the epochs that an entry stands under."""
+    if text is None:
+        return {}
+    try:
+        epochs = json.loads(text)
+    except ValueError as error:
+        raise DamagedError("epochs") from error
+    if not is_count_by_text(epochs):
+        raise DamagedError("epochs")
+    return dict(epochs)
+
+
+def stamps(entry: Entry) -> dict[str, int]:
+    """Return what invalidates *entry*, by the names of `Entries.epochs`, and the epoch it was made in.
+
+    `Entry.epochs` may name a tag bare or with its prefix; a tag that it says nothing of stands at 0.
+    """
+    names = {name if name.startswith(("ns:", "tag:")) else f"tag:{name}": n for name, n in entry.epochs.items()}
+    return {**{name if name.startswith("tag:") else f"tag:{name}": 0 for name in entry.tags}, **names}
+
+
+def normalised(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Bring rows back to length 1 (half floats keep three digits)."""
+    lengths = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))[:, None]
+    np.divide(vectors, lengths, out=vectors, where=lengths > _LEAST_NORM)
+    return vectors
+
+
+def to_half(vector: Vector) -> bytes:
+    """Return *vector* as half floats: cosine error below 1e-3 at half the space."""
+    return vector.astype("<f2").tobytes()
+
+
+def from_half(blobs: Sequence[bytes]) -> NDArray[np.float32]:
+    """Return unit vectors from half floats, all of one length."""
+    halves = np.frombuffer(b"".join(blobs), dtype="<f2").reshape(len(blobs), -1)
+    return normalised(halves.astype(np.float32))
+
+
+def same_direction(one: Vector | None, other: Vector | None) -> bool:
+    """Say whether both are absent, or point the same way."""
+    if one is None or other is None:
+        return one is other
+    return one.shape == other.shape and float(one @ other) >= NEARLY_ONE
+
+
+def storable(text: str) -> str:
+    """Return *text* in a form that databases keep: with NUL or lone surrogates as a JSON string, else as it is."""
+    if text.isascii() and "\0" not in text and text[:1] != _QUOTE:
+        return text
+    if "\0" not in text and text[:1] != _QUOTE:
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            return json.dumps(text)
+        return text
+    return json.dumps(text)
+
+
+def restored(text: str) -> str:
+    """Undo `storable`."""
+    return str(json.loads(text)) if text[:1] == _QUOTE else text
+
+
+def _name(text: str | None) -> str | None:
+    return None if text is None else storable(text)
+
+
+def _unit(entry: Entry) -> Vector | None:
+    if len(entry.key) != _KEY_BYTES or (entry.partition is not None and len(entry.partition) != _KEY_BYTES):
+        raise BadInput(f"a key and a partition have {_KEY_BYTES} bytes")
+    if (entry.vector is None) != (entry.partition is None) or (entry.partition is not None and entry.query is None):
+        raise BadInput("a partition, a query and a vector are given together")
+    if entry.vector is None:
+        return None
+    vector = np.array(entry.vector, dtype=np.float32)
+    length = float(np.linalg.norm(vector)) if vector.ndim == 1 else 0.0
+    if not (np.isfinite(length) and length > _LEAST_NORM):
+        raise BadInput("a vector is one row of finite numbers, not all zero")
+    return np.asarray(vector / length, dtype=np.float32)
+
+
+def _question(entry: Entry, codec: Codec) -> bytes | None:
+    data: dict[str, Any] = {}
+    if entry.query is not None:
+        data["query"] = codec.redacted(entry.query)
+    if entry.reading is not None:
+        data["reading"] = codec.redacted_reading(dict(entry.reading), of=entry.query)
+    if entry.signature is not None and codec.redacted(entry.answer.text) == entry.answer.text:
+        data["signature"] = codec.redacted(dict(entry.signature))  # one of another text would agree with nothing
+    return codec.write(data) if data else None
+
+
+def _body(entry: Entry, codec: Codec) -> bytes:
+    answer = answer_to_json(entry.answer)
+    for name in ("text", "payload"):
+        if name in answer:
+            answer[name] = codec.redacted(answer[name])
+    data: dict[str, Any] = {"answer": answer}
+    if entry.tags:
+        data["tags"] = list(entry.tags)
+    if entry.category is not None:
+        data["category"] = entry.category
+    owner = said(entry.owner)
+    if owner:
+        data["owner"] = owner
+    return codec.write(data)
+
+
+def _read_question(body: bytes, codec: Codec) -> dict[str, Any]:
+    return checked(codec.read(body), QUESTION)
