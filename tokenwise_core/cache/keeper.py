@@ -63,10 +63,12 @@ class Keeper:
         counters: Counters,
         limits: Limits,
         protected: tuple[str, ...],
+        complete_key: Callable[[Ticket], None],
         clock: Clock,
     ) -> None:
         self._finder, self._counters, self._limits = finder, counters, limits
         self._protected, self._clock = protected, clock
+        self._complete_key = complete_key
         self._touched: Counter[int] = Counter()
         self._learnt_until = 0
         self._swept = 0.0
@@ -116,8 +118,12 @@ class Keeper:
 
     def _insert(self, inserts: Sequence[Insert]) -> None:
         finder = self._finder()
+        for insert in inserts:
+            self._complete_key(insert.ticket)
         self._embed_missing([insert.ticket for insert in inserts])
-        entries, labels, marks = [], [], dict[int, tuple[int, int]]()
+        entries: list[Entry] = []
+        labels: list[Label] = []
+        marks: dict[int, tuple[int, int]] = {}
         for insert in inserts:
             self._judge_would_be(insert, labels)
             entries.append(self._finished(insert, labels, marks))

@@ -2,48 +2,37 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
-import random
-import secrets
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 from rich.progress import track
 
-from tokenwise_core.cache.behind import Behind
+from tokenwise_core.cache.engine import ADMIN_S, Engine, Options
 from tokenwise_core.cache.entries import Entries, open_entries
-from tokenwise_core.cache.entry import CachedAnswer, Entry, HitRecord, NamespaceTotals
-from tokenwise_core.cache.exact import ExactCache, Kept
+from tokenwise_core.cache.entry import CachedAnswer, NamespaceTotals
 from tokenwise_core.cache.explain import Explanation, explanation, judge_hit
-from tokenwise_core.cache.finder import Finder, Found, Policy
-from tokenwise_core.cache.gate import VOLATILE_TTL_S, exact_only, is_volatile, refused_answer, refused_request
-from tokenwise_core.cache.keeper import HitNote, Insert, Keeper, Limits
-from tokenwise_core.cache.key import ContextMode, request_key
+from tokenwise_core.cache.finder import Policy
+from tokenwise_core.cache.keeper import Limits
+from tokenwise_core.cache.key import ContextMode
 from tokenwise_core.cache.namespace import Namespace, Namespaces
-from tokenwise_core.cache.request import CacheRequest, Hit, Served
-from tokenwise_core.cache.stats import CacheStats, Counters
+from tokenwise_core.cache.request import CacheRequest, Served
+from tokenwise_core.cache.stats import CacheStats
 from tokenwise_core.cache.ticket import Ticket
-from tokenwise_core.cache.warming import Parts
-from tokenwise_core.deadline import Breaker, TooBusy, TooLate, Workers
 from tokenwise_core.embeddings import default_embedder
 from tokenwise_core.errors import BadInput
 from tokenwise_core.protocols import Clock, Embedder
-from tokenwise_core.scoping import current_scope
 from tokenwise_core.settings import load_settings
-from tokenwise_core.singleflight import SingleFlight
-from tokenwise_core.switch import enabled
 from tokenwise_core.usage.pricing import PriceBook
 
 log = logging.getLogger("tokenwise.cache")
 
-T = TypeVar("T")
 JOIN_S = 120.0
 """How long a caller waits for an equal call in flight before it makes its own."""
-ADMIN_S = 30.0
-"""Time budget of what a person asks for (feedback, explain)."""
 _DEFAULT: Any = object()
 
 
@@ -91,88 +80,90 @@ class SemanticCache:
         prices: PriceBook | None = None,
         clock: Clock = time.time,
     ) -> None:
-        self._given = {name: value for name, value in locals().items() if name not in {"self", "embedder", "__class__"}}
-        self._embedder = default_embedder() if embedder is _DEFAULT else embedder
-        self._namespaces = Namespaces(namespace, shared=shared)
-        self._context = ContextMode.parse(context)
-        if self._context.kind == "ignore":
-            log.warning("context='ignore': answers are shared between conversations that differ before the question")
+        given = {name: value for name, value in locals().items() if name not in {"self", "__class__"}}
         _check(max_error=max_error, explore=explore, jitter=jitter, merge=merge, deadline_ms=deadline_ms)
+        off: Mapping[str | None, Collection[str]]
         off = vetoes_off if isinstance(vetoes_off, Mapping) else {None: tuple(vetoes_off)}
-        self._policy = Policy(max_error=max_error, explore=explore, vetoes_off=off, protected=tuple(protected))
-        self._limits = Limits(max_entries=max_entries, max_bytes=max_bytes, merge=merge)
-        self._ttl = ttl_s if isinstance(ttl_s, Mapping) else {None: ttl_s} if ttl_s is not None else {}
-        self._jitter, self._tool_calls, self._shadow = jitter, tool_calls, shadow
-        self._deadline_s, self._memory_bytes, self._clock = deadline_ms / 1000, memory_bytes, clock
-        self._entries = open_entries(entries or load_settings().cache) if not isinstance(entries, Entries) else entries
-        self._prices = prices or PriceBook()
-        self._begin()
+        lives: Mapping[str | None, float]
+        lives = ttl_s if isinstance(ttl_s, Mapping) else {} if ttl_s is None else {None: ttl_s}
+        self._options = Options(
+            namespaces=Namespaces(namespace, shared=shared),
+            entries=entries if isinstance(entries, Entries) else open_entries(entries or load_settings().cache),
+            embedder=default_embedder() if embedder is _DEFAULT else embedder,
+            context=ContextMode.parse(context),
+            policy=Policy(max_error=max_error, explore=explore, vetoes_off=off, protected=tuple(protected)),
+            limits=Limits(max_entries=max_entries, max_bytes=max_bytes, merge=merge),
+            ttl=lives,
+            jitter=jitter,
+            tool_calls=tool_calls,
+            shadow=shadow,
+            deadline_s=deadline_ms / 1000,
+            memory_bytes=memory_bytes,
+            prices=prices or PriceBook(),
+            clock=clock,
+        )
+        opened = {"entries": self._options.entries, "embedder": self._options.embedder, "prices": self._options.prices}
+        self._given = {**given, **opened}
+        if self._options.context.kind == "ignore":
+            log.warning("context='ignore': answers are shared between conversations that differ before the question")
+        self._made = Engine(self._options)
 
-    def _begin(self) -> None:
-        """Begin as a new process does: nothing open, nothing in flight, nothing counted."""
-        self._pid = os.getpid()
-        self._counters = Counters()
-        self._exact = ExactCache(max_bytes=self._memory_bytes)
-        self._flights: SingleFlight[Kept] = SingleFlight()
-        self._workers = Workers(name="tokenwise-cache")
-        self._breaker = Breaker(clock=time.monotonic)
-        self._parts = Parts(
-            entries=self._entries,
-            embedder=self._embedder,
-            policy=self._policy,
-            prices=self._prices,
-            clock=self._clock,
-        )
-        self._keeper = Keeper(
-            self._parts.finder,
-            counters=self._counters,
-            limits=self._limits,
-            protected=self._policy.protected,
-            clock=self._clock,
-        )
-        self._behind = Behind(self._keeper.write, self._keeper.idle)
-        self._hit_prefix, self._hit_number = secrets.token_hex(6), 0
+    @property
+    def _engine(self) -> Engine:
+        """This process's working parts: a forked child makes its own."""
+        if self._made.pid != os.getpid():
+            self._made = Engine(self._options)
+        return self._made
+
+    @property
+    def entries(self) -> Entries:
+        """The store of entries."""
+        return self._options.entries
 
     # asking
 
     def lookup(self, request: CacheRequest) -> Ticket:
         """Look for an answer. Without a hit, ask the model and end the ticket."""
-        ticket = self._ticket(request)
-        return ticket if self._is_settled(ticket) else self._search(ticket)
+        engine = self._engine
+        ticket = engine.ticket(request)
+        return ticket if engine.is_settled(ticket) else engine.search(ticket)
 
     async def alookup(self, request: CacheRequest) -> Ticket:
         """Do what `lookup` does without blocking the event loop."""
-        ticket = self._ticket(request)
-        return ticket if self._is_settled(ticket) else await self._asearch(ticket)
+        engine = self._engine
+        ticket = await engine.aticket(request)
+        return ticket if engine.is_settled(ticket) else await engine.asearch(ticket)
 
     def begin(self, request: CacheRequest) -> Ticket:
         """Look for an answer, or wait for an equal call in flight; without a hit the caller leads such a call.
 
         The ticket of a leader must be ended (`complete`, `abandon`): others wait for it.
         """
-        ticket = self._ticket(request)
-        if self._is_settled(ticket):
+        engine = self._engine
+        ticket = engine.ticket(request)
+        if engine.is_settled(ticket):
             return ticket
         give_up = time.monotonic() + JOIN_S
-        while not self._leads(ticket) and time.monotonic() < give_up:
-            assert ticket.flight is not None
-            flight, ticket.flight = ticket.flight, None
-            if self._has_joined(ticket, flight.wait(max(give_up - time.monotonic(), 0.0))):
+        while time.monotonic() < give_up and (flight := engine.followed(ticket)) is not None:
+            if engine.has_joined(ticket, flight.wait(max(give_up - time.monotonic(), 0.0))):
                 return ticket
-        return self._search(ticket)
+        return engine.search(ticket)
 
     async def abegin(self, request: CacheRequest) -> Ticket:
         """Do what `begin` does without blocking the event loop."""
-        ticket = self._ticket(request)
-        if self._is_settled(ticket):
+        engine = self._engine
+        ticket = await engine.aticket(request)
+        if engine.is_settled(ticket):
             return ticket
         give_up = time.monotonic() + JOIN_S
-        while not self._leads(ticket) and time.monotonic() < give_up:
-            assert ticket.flight is not None
-            flight, ticket.flight = ticket.flight, None
-            if self._has_joined(ticket, await flight.await_(max(give_up - time.monotonic(), 0.0))):
+        while time.monotonic() < give_up and (flight := engine.followed(ticket)) is not None:
+            if engine.has_joined(ticket, await flight.await_(max(give_up - time.monotonic(), 0.0))):
                 return ticket
-        return await self._asearch(ticket)
+        try:
+            return await engine.asearch(ticket)
+        except BaseException:
+            ticket.abandon()  # cancelled: who waits for this call must not
+            raise
 
     def run(self, request: CacheRequest, call: Callable[[], CachedAnswer]) -> Served:
         """Return a cached answer, or that of *call*, which equal callers share; what *call* raises is raised."""
@@ -194,7 +185,13 @@ class SemanticCache:
 
     def put(self, request: CacheRequest, answer: CachedAnswer) -> None:
         """Store an answer that was not asked for here."""
-        ticket = self._ticket(request, counted=False)
+        ticket = self._engine.ticket(request, counted=False)
+        if ticket.key is not None:
+            ticket.complete(answer)
+
+    async def aput(self, request: CacheRequest, answer: CachedAnswer) -> None:
+        """Do what `put` does without blocking the event loop."""
+        ticket = await self._engine.aticket(request, counted=False)
         if ticket.key is not None:
             ticket.complete(answer)
 
@@ -225,88 +222,77 @@ class SemanticCache:
     def feedback(self, hit_id: str, *, ok: bool) -> bool:
         """Say whether a served answer was right; a wrong one is not served again. False where the hit is unknown."""
         self.flush(ADMIN_S)
-        judged = self._asked_for(
-            lambda: judge_hit(self._parts.finder(), self._keeper, hit_id, ok=ok, now=self._clock())
-        )
-        if judged:
-            self._counters.add(f"feedback:{'right' if ok else 'wrong'}")
-            if not ok:
-                self._exact.clear()
-        return bool(judged)
+        engine, now = self._engine, self._options.clock()
+        judged = engine.asked_for(lambda: judge_hit(engine.parts.finder(), engine.keeper, hit_id, ok=ok, now=now))
+        if not judged:
+            return False
+        engine.counters.add(f"feedback:{'right' if ok else 'wrong'}")
+        if not ok:
+            engine.exact.clear()
+        return True
 
     def explain(self, hit_id: str) -> Explanation | None:
         """Return why an answer was served: both questions, their likeness, score, bound, vetoes, age, what it saved."""
         self.flush(ADMIN_S)
-        return self._asked_for(
-            lambda: explanation(self._parts.finder(), hit_id, now=self._clock(), policy=self._policy)
-        )
+        engine, now, policy = self._engine, self._options.clock(), self._options.policy
+        return engine.asked_for(lambda: explanation(engine.parts.finder(), hit_id, now=now, policy=policy))
 
     def stats(self) -> CacheStats:
         """Return what this process has counted."""
-        self._renew_after_fork()
-        return self._counters.stats(trips=self._breaker.trips, is_off=self._breaker.is_tripped)
+        engine = self._engine
+        return engine.counters.stats(trips=engine.breaker.trips, is_off=engine.breaker.is_tripped)
 
     def totals(self) -> list[NamespaceTotals]:
         """Return what is stored, a row a namespace."""
         self.flush()
-        return self._entries.totals()
+        return self.entries.totals()
 
     # invalidation
 
     def invalidate(self, *tags: str) -> None:
         """Kill all answers that depend on any of *tags*, at once and for all processes (within a second)."""
         for tag in tags:
-            self._entries.bump(f"tag:{tag}")
-        self._parts.finder().refresh()
+            self.entries.bump(f"tag:{tag}")
+        self._engine.parts.finder().refresh()
 
     def invalidate_namespace(self, namespace: str | None = None) -> None:
         """Kill all answers of a namespace (default: the one in force here), at once."""
         name = self._named(namespace)
-        self._entries.bump(f"ns:{name}")
-        self._parts.finder().refresh()
+        self.entries.bump(f"ns:{name}")
+        self._engine.parts.finder().refresh()
 
     def clear(self, namespace: str | None = None) -> int:
         """Delete all entries, or those of one namespace; return how many."""
         self.flush()
-        deleted = self._entries.clear(namespace=None if namespace is None else self._named(namespace))
-        self._exact.clear()
+        deleted = self.entries.clear(namespace=None if namespace is None else self._named(namespace))
+        self._engine.exact.clear()
         return deleted
 
     def purge(self, *, user: str | None = None, session: str | None = None, application: str | None = None) -> int:
         """Delete what was stored for a user, a session or an application; return how many entries."""
         self.flush()
-        deleted = self._entries.purge(user=user, session=session, application=application)
-        self._exact.clear()
+        deleted = self.entries.purge(user=user, session=session, application=application)
+        self._engine.exact.clear()
         return deleted
 
     # being
 
     def ready(self, timeout_s: float = 30.0) -> bool:
         """Wait until store and embedder are open; False past *timeout_s*, or where one cannot be opened."""
-        self._renew_after_fork()
-        self._parts.retry_at_once()
-        try:
-            self._workers.run(self._load, timeout_s)
-        except (TooLate, TooBusy):
-            return False
-        except Exception as error:
-            self._failed("open", error)
-            return False
-        return self._parts.ready.wait(timeout_s)
+        return self._engine.ready(timeout_s)
 
     def flush(self, timeout_s: float = 5.0) -> bool:
         """Wait until all that was handed over is stored; False past *timeout_s*."""
-        return self._behind.flush(timeout_s)
+        return self._engine.behind.flush(timeout_s)
 
     def close(self) -> None:
         """Write what waits, and let go of all handles. The next use opens them again."""
-        self._behind.stop()
-        self._behind = Behind(self._keeper.write, self._keeper.idle)
-        self._parts.close()
+        made, self._made = self._engine, Engine(self._options)
+        made.close()
 
     async def aclose(self) -> None:
         """Do what `close` does without blocking the event loop."""
-        await self._workers.arun(self.close, ADMIN_S)
+        await asyncio.to_thread(self.close)
 
     def __enter__(self) -> Self:
         return self
@@ -325,279 +311,17 @@ class SemanticCache:
         await self.aclose()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self._given, "entries": self._entries, "embedder": self._embedder, "prices": self._prices}
+        return self._given
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(**state)  # type: ignore[misc]  # a copy is a cache of the same settings
 
-    # the way of a ticket
-
-    def _ticket(self, request: CacheRequest, *, counted: bool = True) -> Ticket:
-        """Return the ticket of *request*, with its key where it may have a cache, and a hit where memory has one."""
-        self._renew_after_fork()
-        ticket = Ticket(request, namespace=None, owner=current_scope(), complete=self._complete)
-        try:
-            self._prepare(ticket)
-            if counted and ticket.key is not None:
-                self._look_in_memory(ticket)
-        except Exception as error:
-            self._failed("key", error)
-            ticket.key, ticket.reason = None, "error"
-        if counted and ticket.hit is None and ticket.key is None:
-            self._counters.add(f"miss:{ticket.reason}")
-        return ticket
-
-    def _prepare(self, ticket: Ticket) -> None:
-        ticket.namespace = self._namespaces.current() if enabled() else None
-        if not enabled():
-            ticket.reason = "disabled"
-        elif ticket.namespace is None:
-            ticket.reason = "no_namespace"
-        elif self._breaker.is_open:
-            ticket.reason = "off"
-        else:
-            ticket.reason = refused_request(ticket.request)
-        if ticket.reason is not None:
-            return
-        if self._parts.is_warm_up_due:
-            self._workers.submit(self._warm_up)
-        finder = self._parts.opened
-        if finder is None:
-            finder = self._bounded(self._parts.finder)  # the key needs the store's epochs
-        if finder is None:
-            ticket.reason = "error"
-            return
-        self._give_key(ticket, finder)
-
-    def _give_key(self, ticket: Ticket, finder: Finder) -> None:
-        assert ticket.namespace is not None
-        ticket.epochs = finder.epochs  # an answer begun before an invalidation is older than it
-        ticket.key = request_key(
-            ticket.request,
-            namespace=ticket.namespace,
-            epoch=finder.epochs.get(f"ns:{ticket.namespace}", 0),
-            embedder=self._parts.embedder_id or "",
-            context=self._context,
-        )
-        ticket.semantic_reason = exact_only(ticket.request, ticket.key.query)
-        if ticket.semantic_reason is None and self._parts.embedder_id is None:
-            ticket.semantic_reason = "no_embedder" if self._parts.is_missing else "warming"
-
-    def _look_in_memory(self, ticket: Ticket) -> None:
-        finder = self._parts.opened
-        assert ticket.key is not None
-        assert finder is not None
-        if finder.is_stale:
-            self._workers.submit(lambda: self._refresh(finder))
-        kept = self._exact.get(ticket.key.exact)
-        if kept is None:
-            return
-        if kept.is_live(self._clock(), finder.epochs) and kept.serves(ticket.request.capability):
-            self._serve(ticket, kept, "exact")
-        elif not kept.is_live(self._clock(), finder.epochs):
-            self._exact.drop(ticket.key.exact)
-
-    @staticmethod
-    def _is_settled(ticket: Ticket) -> bool:
-        return ticket.hit is not None or ticket.key is None or ticket.would_be is not None
-
-    def _leads(self, ticket: Ticket) -> bool:
-        assert ticket.key is not None
-        ticket.flight = self._flights.join((ticket.key.exact, ticket.request.capability))
-        return ticket.flight.leads
-
-    def _has_joined(self, ticket: Ticket, kept: Kept | None) -> bool:
-        if kept is None:
-            return False
-        self._serve(ticket, kept, "joined")
-        return True
-
-    def _search(self, ticket: Ticket) -> Ticket:
-        found = self._bounded(lambda: self._find(ticket), ticket)
-        return self._settle(ticket, found)
-
-    async def _asearch(self, ticket: Ticket) -> Ticket:
-        found: Found | str | None = None
-        try:
-            found = await self._workers.arun(lambda: self._find(ticket), self._deadline_s)
-            self._breaker.succeeded()
-        except (TooLate, TooBusy, Exception) as error:
-            ticket.reason = self._failed("lookup", error)
-        return self._settle(ticket, found)
-
-    def _find(self, ticket: Ticket) -> Found | str:
-        finder = self._parts.finder()
-        if finder.is_stale:
-            self._refresh(finder)
-        return finder.exact(ticket) or ticket.semantic_reason or finder.semantic(ticket)
-
-    def _settle(self, ticket: Ticket, found: Found | str | None) -> Ticket:
-        """Serve what was found, or say why nothing is served."""
-        if isinstance(found, Found) and ticket.key is not None:
-            kept = Kept.of(found.entry)
-            if found.neighbour is None:
-                self._exact.put(ticket.key.exact, kept)
-            self._serve(ticket, kept, "exact" if found.neighbour is None else "semantic", found)
-            if ticket.flight is not None and ticket.hit is not None:
-                ticket.flight.finish(kept)
-        elif found is not None:
-            ticket.reason = str(found)
-        if ticket.hit is None and ticket.would_be is None:
-            self._counters.add(f"miss:{ticket.reason or 'cold'}")
-        return ticket
-
-    def _serve(self, ticket: Ticket, kept: Kept, kind: str, found: Found | None = None) -> None:
-        """Make the hit, and note it behind; in the shadow it is only remembered."""
-        judgement = None if found is None else found.judgement
-        neighbour = None if found is None else found.neighbour
-        self._hit_number += 1
-        now = self._clock()
-        hit = Hit(
-            id=f"{self._hit_prefix}{self._hit_number:06x}",
-            kind=kind,
-            answer=kept.answer(),
-            similarity=None if neighbour is None else neighbour.similarity,
-            score=None if judgement is None else judgement.score,
-            bound=None if judgement is None else judgement.bound,
-            age_s=max(now - kept.created_at, 0.0),
-            saved=kept.saved,
-        )
-        if self._shadow and kind != "joined":
-            ticket.would_be, ticket.reason = hit, "shadow"
-            self._counters.add("miss:shadow")
-            self._counters.add(f"would:{kind}")
-            return
-        ticket.hit, ticket.reason, ticket.ended = hit, None, True
-        self._counters.add_hit(kind, kept.saved)
-        record = HitRecord(
-            id=hit.id,
-            ts=now,
-            seq=-1,
-            kind=kind,
-            namespace=ticket.namespace or "",
-            query=None if ticket.key is None else ticket.key.query,
-            similarity=hit.similarity,
-            score=hit.score,
-            bound=hit.bound,
-            agreement=None if judgement is None else judgement.agreement,
-            features=() if judgement is None else judgement.features,
-            age_s=hit.age_s,
-            saved_tokens=kept.saved.tokens,
-            saved_nano=kept.saved.nano,
-            owner=ticket.owner,
-        )
-        self._behind.put(HitNote(record=record, kept=kept))
-
-    def _complete(self, ticket: Ticket, answer: CachedAnswer) -> None:
-        """Take the model's answer: memory, those who wait, and the store behind. Never raises."""
-        try:
-            refused = refused_answer(answer, tool_calls=self._tool_calls)
-            if ticket.key is None or refused is not None:
-                if refused is not None:
-                    self._counters.add(f"refused:{refused}")
-                return
-            entry = self._entry(ticket, answer)
-            kept = Kept.of(entry)
-            self._exact.put(ticket.key.exact, kept)
-            if ticket.flight is not None:
-                ticket.flight.finish(kept)
-            if not self._behind.put(Insert(ticket=ticket, entry=entry, kept=kept)):
-                self._counters.add("dropped")
-        except Exception as error:
-            self._failed("store", error)
-
-    def _entry(self, ticket: Ticket, answer: CachedAnswer) -> Entry:
-        assert ticket.key is not None
-        assert ticket.namespace is not None
-        request, now = ticket.request, self._clock()
-        tags = tuple(dict.fromkeys((*request.tags, *answer.tags)))
-        return Entry(
-            key=ticket.key.exact,
-            namespace=ticket.namespace,
-            answer=answer,
-            created_at=now,
-            category=request.category,
-            expires_at=self._expiry(ticket, now),
-            tags=tags,
-            epochs={tag: ticket.epochs.get(f"tag:{tag}", 0) for tag in tags},
-            owner=ticket.owner,
-            capability=request.capability,
-            cost_nano=self._cost(answer),
-        )
-
-    def _expiry(self, ticket: Ticket, now: float) -> float | None:
-        """Return when an answer made *now* grows old, with jitter, so that not all of a burst expire at once."""
-        category, asked = ticket.request.category, ticket.request.ttl_s
-        lives = [life for life in (self._ttl.get(category, self._ttl.get(None)), asked) if life is not None]
-        if is_volatile(None if ticket.key is None else ticket.key.query):
-            lives.append(VOLATILE_TTL_S)
-        if not lives:
-            return None
-        return now + min(lives) * (1 - self._jitter * random.random())
-
-    def _cost(self, answer: CachedAnswer) -> int | None:
-        """Price what a hit saves, once the price list is loaded: loading it takes longer than a caller should wait."""
-        if answer.usage is None or not self._parts.ready.is_set():
-            return None
-        cost = self._prices.cost(answer.usage, model=answer.model, provider=answer.provider)
-        return None if cost is None else cost.nano
-
-    # time budgets and failures
-
-    def _bounded(self, work: Callable[[], T], ticket: Ticket | None = None) -> T | None:
-        """Return what *work* returns within the deadline; None, counted and logged, where it fails or is late."""
-        try:
-            value = self._workers.run(work, self._deadline_s)
-        except (TooLate, TooBusy, Exception) as error:
-            reason = self._failed("lookup", error)
-            if ticket is not None:
-                ticket.reason = reason
-            return None
-        self._breaker.succeeded()
-        return value
-
-    def _failed(self, part: str, error: BaseException) -> str:
-        """Count and log a failure of ours; return the reason of the miss that it makes."""
-        late = isinstance(error, TooLate)
-        reason = "timeout" if late else "busy" if isinstance(error, TooBusy) else "error"
-        self._counters.add(f"failure:{part if reason == 'error' else reason}")
-        if self._breaker.failed():
-            log.warning("the cache is off for a while: it failed several times in a row (%s)", type(error).__name__)
-        else:
-            log.warning("the cache failed (%s, %s): the call goes on without", part, type(error).__name__)
-        return reason
-
-    def _load(self) -> None:
-        self._parts.warm_up(self._keeper.catch_up)
-
-    def _warm_up(self) -> None:
-        try:
-            self._load()
-        except Exception as error:
-            self._failed("open", error)
-
-    def _refresh(self, finder: Finder) -> None:
-        """Forget what memory holds where another process has deleted or invalidated something."""
-        if finder.refresh():
-            self._exact.clear()
-
-    def _asked_for(self, work: Callable[[], T]) -> T | None:
-        """Return what a person asked for; None, counted and logged, where that fails."""
-        try:
-            return self._workers.run(work, ADMIN_S)
-        except (TooLate, TooBusy, Exception) as error:
-            self._failed("asked", error)
-            return None
-
     def _named(self, namespace: str | None) -> str:
-        name = self._namespaces.current() if namespace is None else self._namespaces.name(namespace)
+        namespaces = self._options.namespaces
+        name = namespaces.current() if namespace is None else namespaces.name(namespace)
         if name is None:
             raise BadInput("no namespace is in force here: name the one that is meant")
         return name
-
-    def _renew_after_fork(self) -> None:
-        if self._pid != os.getpid():
-            self._begin()
 
 
 def _check(*, max_error: float, explore: float, jitter: float, merge: float | None, deadline_ms: float) -> None:

@@ -86,7 +86,7 @@ class Parts:
         try:
             self._tried = time.monotonic()
             finder = self.finder()
-            self._load_embedder()
+            self.waited_for_embedder()
             if self.embedder is None:
                 finder.embedder = None
             learn()
@@ -94,6 +94,14 @@ class Parts:
             self.ready.set()
         finally:
             self._warming.release()
+
+    def waited_for_embedder(self) -> bool:
+        """Load the embedder here and now, unless that failed; True where it is loaded."""
+        if self.embedder_id is None:
+            with self._lock:
+                if self.embedder_id is None:
+                    self._load_embedder()
+        return self.embedder_id is not None
 
     def retry_at_once(self) -> None:
         """Forget that loading failed a moment ago."""

@@ -1,0 +1,398 @@
+"""The way of a request through the cache: namespace, gate, key, memory, flight, store, neighbours, and back."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import os
+import random
+import secrets
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+from tokenwise_core.cache.behind import Behind
+from tokenwise_core.cache.entries import Entries
+from tokenwise_core.cache.entry import CachedAnswer, Entry, HitRecord
+from tokenwise_core.cache.exact import ExactCache, Kept
+from tokenwise_core.cache.finder import Finder, Found, Policy
+from tokenwise_core.cache.gate import VOLATILE_TTL_S, exact_only, is_volatile, refused_answer, refused_request
+from tokenwise_core.cache.keeper import HitNote, Insert, Keeper, Limits
+from tokenwise_core.cache.key import ContextMode, RequestKey, request_key
+from tokenwise_core.cache.namespace import Namespaces
+from tokenwise_core.cache.request import CacheRequest, Hit
+from tokenwise_core.cache.stats import Counters
+from tokenwise_core.cache.ticket import Ticket
+from tokenwise_core.cache.warming import Parts
+from tokenwise_core.deadline import Breaker, TooBusy, TooLate, Workers
+from tokenwise_core.protocols import Clock, Embedder
+from tokenwise_core.scoping import current_scope
+from tokenwise_core.singleflight import Flight, SingleFlight
+from tokenwise_core.switch import enabled
+from tokenwise_core.usage.pricing import PriceBook
+
+log = logging.getLogger("tokenwise.cache")
+
+T = TypeVar("T")
+ADMIN_S = 30.0
+"""Time budget of what a person asks for (feedback, explain)."""
+LOG_S = 60.0
+"""A failure of the same kind is logged once in this time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What a cache was made with, checked."""
+
+    namespaces: Namespaces
+    entries: Entries
+    embedder: Embedder | None
+    context: ContextMode
+    policy: Policy
+    limits: Limits
+    ttl: Mapping[str | None, float]
+    jitter: float
+    tool_calls: bool
+    shadow: bool
+    deadline_s: float
+    memory_bytes: int
+    prices: PriceBook
+    clock: Clock
+
+
+class Engine:
+    """One cache's working parts in one process: nothing open, in flight or counted when it is made. Never raises."""
+
+    def __init__(self, options: Options) -> None:
+        self._options = options
+        self.pid = os.getpid()
+        self.counters = Counters()
+        self.exact = ExactCache(max_bytes=options.memory_bytes)
+        self._flights: SingleFlight[Kept] = SingleFlight()
+        self.workers = Workers(name="tokenwise-cache")
+        self.breaker = Breaker(clock=time.monotonic)
+        self.parts = Parts(
+            entries=options.entries,
+            embedder=options.embedder,
+            policy=options.policy,
+            prices=options.prices,
+            clock=options.clock,
+        )
+        self.keeper = Keeper(
+            self.parts.finder,
+            counters=self.counters,
+            limits=options.limits,
+            protected=options.policy.protected,
+            complete_key=self._complete_key,
+            clock=options.clock,
+        )
+        self.behind = Behind(self.keeper.write, self.keeper.idle)
+        self._hit_prefix, self._hit_numbers = secrets.token_hex(6), itertools.count(1)
+        self._logged: dict[tuple[str, str], float] = {}
+
+    # the way of a ticket
+
+    def ticket(self, request: CacheRequest, *, counted: bool = True) -> Ticket:
+        """Return the ticket of *request*, with its key where it may have a cache, and a hit where memory has one."""
+        ticket = self._new_ticket(request)
+        if ticket.reason is None and self.parts.opened is None:
+            self._bounded(self.parts.finder, ticket)  # the key needs the store's epochs
+        return self._keyed(ticket, counted=counted)
+
+    async def aticket(self, request: CacheRequest, *, counted: bool = True) -> Ticket:
+        """Do what `ticket` does without blocking the event loop."""
+        ticket = self._new_ticket(request)
+        if ticket.reason is None and self.parts.opened is None:
+            await self._abounded(self.parts.finder, ticket)
+        return self._keyed(ticket, counted=counted)
+
+    def _new_ticket(self, request: CacheRequest) -> Ticket:
+        """Return a ticket with its namespace, or the reason why it has no cache."""
+        ticket = Ticket(request, namespace=None, owner=current_scope(), complete=self._complete)
+        if not enabled():
+            ticket.reason = "disabled"
+        elif (namespace := self._options.namespaces.current()) is None:
+            ticket.reason = "no_namespace"
+        elif self.breaker.is_open:
+            ticket.reason = "off"
+        else:
+            ticket.namespace, ticket.reason = namespace, refused_request(request)
+            if self.parts.is_warm_up_due:
+                self.workers.submit(self._warm_up)
+        return ticket
+
+    def _keyed(self, ticket: Ticket, *, counted: bool) -> Ticket:
+        """Give the ticket its key and look in memory; without the store there is no key."""
+        finder = self.parts.opened
+        try:
+            if ticket.reason is None and finder is not None:
+                self._give_key(ticket, finder)
+                if counted:
+                    self._look_in_memory(ticket, finder)
+        except Exception as error:
+            ticket.key, ticket.reason = None, self.failed("key", error)
+        if ticket.key is None:
+            ticket.reason = ticket.reason or "error"
+            if counted:
+                self.counters.add(f"miss:{ticket.reason}")
+        return ticket
+
+    def _give_key(self, ticket: Ticket, finder: Finder) -> None:
+        ticket.epochs = finder.epochs  # an answer begun before an invalidation is older than it
+        ticket.key = self._key(ticket)
+        ticket.semantic_reason = exact_only(ticket.request, ticket.key.query)
+        if ticket.semantic_reason is None and self.parts.embedder_id is None:
+            ticket.semantic_reason = "no_embedder" if self.parts.is_missing else "warming"
+
+    def _key(self, ticket: Ticket) -> RequestKey:
+        assert ticket.namespace is not None
+        embedder = self.parts.embedder_id or ""
+        namespace, epoch = ticket.namespace, ticket.epochs.get(f"ns:{ticket.namespace}", 0)
+        return request_key(
+            ticket.request, namespace=namespace, epoch=epoch, embedder=embedder, context=self._options.context
+        )
+
+    def _complete_key(self, ticket: Ticket) -> None:
+        """Give a ticket that came while the embedder was loading its partition; waits for the embedder."""
+        if ticket.semantic_reason == "warming" and self.parts.waited_for_embedder():
+            ticket.key, ticket.semantic_reason = self._key(ticket), None
+
+    def _look_in_memory(self, ticket: Ticket, finder: Finder) -> None:
+        assert ticket.key is not None
+        if finder.is_stale:
+            self.workers.submit(lambda: self._refresh(finder))
+        kept = self.exact.get(ticket.key.exact)
+        if kept is None:
+            return
+        if kept.is_live(self._options.clock(), finder.epochs) and kept.serves(ticket.request.capability):
+            self._serve(ticket, kept, "exact")
+        elif not kept.is_live(self._options.clock(), finder.epochs):
+            self.exact.drop(ticket.key.exact)
+
+    @staticmethod
+    def is_settled(ticket: Ticket) -> bool:
+        """Say whether nothing more is to be looked for."""
+        return ticket.hit is not None or ticket.key is None or ticket.would_be is not None
+
+    def followed(self, ticket: Ticket) -> Flight[Kept] | None:
+        """Return the equal call in flight; None where this ticket now leads it."""
+        assert ticket.key is not None
+        flight = self._flights.join((ticket.key.exact, ticket.request.capability))
+        if not flight.leads:
+            return flight
+        ticket.flight = flight
+        return None
+
+    def has_joined(self, ticket: Ticket, kept: Kept | None) -> bool:
+        """Serve what an equal call has brought; False where it brought nothing."""
+        if kept is not None:
+            self._serve(ticket, kept, "joined")
+        return kept is not None
+
+    def search(self, ticket: Ticket) -> Ticket:
+        """Look in the store and among the neighbours, within the deadline."""
+        return self._settle(ticket, self._bounded(lambda: self._find(ticket), ticket))
+
+    async def asearch(self, ticket: Ticket) -> Ticket:
+        """Do what `search` does without blocking the event loop."""
+        return self._settle(ticket, await self._abounded(lambda: self._find(ticket), ticket))
+
+    def _find(self, ticket: Ticket) -> Found | str:
+        finder = self.parts.finder()
+        if finder.is_stale:
+            self._refresh(finder)
+        return finder.exact(ticket) or ticket.semantic_reason or finder.semantic(ticket)
+
+    def _settle(self, ticket: Ticket, found: Found | str | None) -> Ticket:
+        """Serve what was found, or say why nothing is served."""
+        if isinstance(found, Found) and ticket.key is not None:
+            kept = Kept.of(found.entry)
+            if found.neighbour is None:
+                self.exact.put(ticket.key.exact, kept)
+            self._serve(ticket, kept, "exact" if found.neighbour is None else "semantic", found)
+            if ticket.flight is not None and ticket.hit is not None:
+                ticket.flight.finish(kept)
+        elif found is not None:
+            ticket.reason = str(found)
+        if ticket.hit is None and ticket.would_be is None:
+            self.counters.add(f"miss:{ticket.reason or 'cold'}")
+        return ticket
+
+    def _serve(self, ticket: Ticket, kept: Kept, kind: str, found: Found | None = None) -> None:
+        """Make the hit, and note it behind; in the shadow it is only remembered."""
+        judgement = None if found is None else found.judgement
+        neighbour = None if found is None else found.neighbour
+        now = self._options.clock()
+        hit = Hit(
+            id=f"{self._hit_prefix}{next(self._hit_numbers):06x}",
+            kind=kind,
+            answer=kept.answer(),
+            similarity=None if neighbour is None else neighbour.similarity,
+            score=None if judgement is None else judgement.score,
+            bound=None if judgement is None else judgement.bound,
+            age_s=max(now - kept.created_at, 0.0),
+            saved=kept.saved,
+        )
+        if self._options.shadow and kind != "joined":
+            ticket.would_be, ticket.reason = hit, "shadow"
+            self.counters.add("miss:shadow")
+            self.counters.add(f"would:{kind}")
+            return
+        ticket.hit, ticket.reason, ticket.ended = hit, None, True
+        self.counters.add_hit(kind, kept.saved)
+        record = HitRecord(
+            id=hit.id,
+            ts=now,
+            seq=-1,
+            kind=kind,
+            namespace=ticket.namespace or "",
+            query=None if ticket.key is None else ticket.key.query,
+            similarity=hit.similarity,
+            score=hit.score,
+            bound=hit.bound,
+            agreement=None if judgement is None else judgement.agreement,
+            features=() if judgement is None else judgement.features,
+            age_s=hit.age_s,
+            saved_tokens=kept.saved.tokens,
+            saved_nano=kept.saved.nano,
+            owner=ticket.owner,
+        )
+        self.behind.put(HitNote(record=record, kept=kept))
+
+    def _complete(self, ticket: Ticket, answer: CachedAnswer) -> None:
+        """Take the model's answer: memory, those who wait, and the store behind. Never raises."""
+        try:
+            refused = refused_answer(answer, tool_calls=self._options.tool_calls)
+            if ticket.key is None or refused is not None:
+                if refused is not None:
+                    self.counters.add(f"refused:{refused}")
+                return
+            entry = self._entry(ticket, answer)
+            kept = Kept.of(entry)
+            self.exact.put(ticket.key.exact, kept)
+            if ticket.flight is not None:
+                ticket.flight.finish(kept)
+            if not self.behind.put(Insert(ticket=ticket, entry=entry, kept=kept)):
+                self.counters.add("dropped")
+        except Exception as error:
+            self.failed("store", error)
+
+    def _entry(self, ticket: Ticket, answer: CachedAnswer) -> Entry:
+        assert ticket.key is not None
+        assert ticket.namespace is not None
+        request, now = ticket.request, self._options.clock()
+        tags = tuple(dict.fromkeys((*request.tags, *answer.tags)))
+        return Entry(
+            key=ticket.key.exact,
+            namespace=ticket.namespace,
+            answer=answer,
+            created_at=now,
+            category=request.category,
+            expires_at=self._expiry(ticket, now),
+            tags=tags,
+            epochs={tag: ticket.epochs.get(f"tag:{tag}", 0) for tag in tags},
+            owner=ticket.owner,
+            capability=request.capability,
+            cost_nano=self._cost(answer),
+        )
+
+    def _expiry(self, ticket: Ticket, now: float) -> float | None:
+        """Return when an answer made *now* grows old, with jitter, so that not all of a burst expire at once."""
+        category, asked = ticket.request.category, ticket.request.ttl_s
+        lives = [
+            life for life in (self._options.ttl.get(category, self._options.ttl.get(None)), asked) if life is not None
+        ]
+        if is_volatile(None if ticket.key is None else ticket.key.query):
+            lives.append(VOLATILE_TTL_S)
+        if not lives:
+            return None
+        return now + min(lives) * (1 - self._options.jitter * random.random())
+
+    def _cost(self, answer: CachedAnswer) -> int | None:
+        """Price what a hit saves, once the price list is loaded: loading it takes longer than a caller should wait."""
+        if answer.usage is None or not self.parts.ready.is_set():
+            return None
+        cost = self._options.prices.cost(answer.usage, model=answer.model, provider=answer.provider)
+        return None if cost is None else cost.nano
+
+    # time budgets and failures
+
+    def _bounded(self, work: Callable[[], T], ticket: Ticket | None = None) -> T | None:
+        """Return what *work* returns within the deadline; None, counted and logged, where it fails or is late."""
+        try:
+            value = self.workers.run(work, self._options.deadline_s)
+        except (TooLate, TooBusy, Exception) as error:
+            reason = self.failed("lookup", error)
+            if ticket is not None:
+                ticket.reason = reason
+            return None
+        self.breaker.succeeded()
+        return value
+
+    async def _abounded(self, work: Callable[[], T], ticket: Ticket | None = None) -> T | None:
+        """Do what `_bounded` does without blocking the event loop."""
+        try:
+            value = await self.workers.arun(work, self._options.deadline_s)
+        except (TooLate, TooBusy, Exception) as error:
+            reason = self.failed("lookup", error)
+            if ticket is not None:
+                ticket.reason = reason
+            return None
+        self.breaker.succeeded()
+        return value
+
+    def failed(self, part: str, error: BaseException) -> str:
+        """Count and log a failure of ours; return the reason of the miss that it makes."""
+        late = isinstance(error, TooLate)
+        reason = "timeout" if late else "busy" if isinstance(error, TooBusy) else "error"
+        self.counters.add(f"failure:{part if reason == 'error' else reason}")
+        tripped = self.breaker.failed()
+        kind, now = (part, type(error).__name__), time.monotonic()
+        if tripped:
+            log.warning("the cache is off for a while: it failed several times in a row (%s, %s)", *kind)
+        elif now - self._logged.get(kind, float("-inf")) >= LOG_S:
+            self._logged[kind] = now
+            log.warning("the cache failed (%s, %s): the call goes on without", *kind)
+        return reason
+
+    def load(self) -> None:
+        """Load what is slow."""
+        self.parts.warm_up(self.keeper.catch_up)
+
+    def _warm_up(self) -> None:
+        try:
+            self.load()
+        except Exception as error:
+            self.failed("open", error)
+
+    def _refresh(self, finder: Finder) -> None:
+        """Forget what memory holds where another process has deleted or invalidated something."""
+        if finder.refresh():
+            self.exact.clear()
+
+    def asked_for(self, work: Callable[[], T]) -> T | None:
+        """Return what a person asked for; None, counted and logged, where that fails."""
+        try:
+            return self.workers.run(work, ADMIN_S)
+        except (TooLate, TooBusy, Exception) as error:
+            self.failed("asked", error)
+            return None
+
+    def ready(self, timeout_s: float) -> bool:
+        """Wait until store and embedder are open."""
+        self.parts.retry_at_once()
+        try:
+            self.workers.run(self.load, timeout_s)
+        except (TooLate, TooBusy):
+            return False
+        except Exception as error:
+            self.failed("open", error)
+            return False
+        return self.parts.ready.wait(timeout_s)
+
+    def close(self) -> None:
+        """Write what waits, and let go of handles and threads."""
+        self.behind.stop()
+        self.parts.close()
+        self.workers.close()
