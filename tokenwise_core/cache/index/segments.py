@@ -12,13 +12,17 @@ from tokenwise_core.cache.entries.protocol import VectorRows
 from tokenwise_core.cache.entry import Vector
 from tokenwise_core.errors import BadInput
 
-PROBES = 64
-"""Lists read a search: at 100k vectors 16 lists hold .84 of the exact top 8, 64 hold .92, for 0.13 ms more."""
+PROBES = 32
+"""Lists read a search. Of the exact top 8 among questions, 16 hold .994; among random vectors at 100k, 16 hold .84,
+32 .88 and 64 .92, each doubling for half the time more."""
 LISTS_PER_ROOT = 4
 """Lists per square root of the number of vectors (FAISS's guidelines: 4 to 16)."""
+MAX_LISTS = 4096
 SAMPLE_PER_LIST = 32
 ROUNDS = 6
-"""Rounds of k-means."""
+"""Rounds of k-means: 28 s at a million on one core."""
+MARGIN = 0.2
+"""By how much the 8-bit scale reaches beyond the sample's lowest and highest values: what is beyond it is cut."""
 _ID_BYTES = 8
 _LIST_BYTES = 128
 """An empty list of FAISS: two C++ vectors."""
@@ -47,6 +51,7 @@ class Codebook:
         quantizer = faiss.IndexFlatIP(dimension)
         index = _ivf(quantizer, dimension, min(lists_for(count), len(sample)))
         index.cp.niter, index.cp.min_points_per_centroid = ROUNDS, 1
+        index.sq.rangestat_arg = MARGIN
         index.train(np.ascontiguousarray(sample))
         return cls(quantizer, faiss.vector_to_array(index.sq.trained))
 
@@ -143,7 +148,7 @@ class Segment:
 
 def lists_for(count: int) -> int:
     """Return into how many lists *count* vectors are divided."""
-    return max(1, int(LISTS_PER_ROOT * count**0.5))
+    return max(1, min(MAX_LISTS, int(LISTS_PER_ROOT * count**0.5)))
 
 
 def sample_for(count: int) -> int:

@@ -24,13 +24,17 @@ _MAX_HEADER = 1 << 16
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Header:
-    """What a snapshot says of itself: all entries of *partition* up to *last_seq* were in it, *count* of them alive."""
+    """What a snapshot says of itself: it holds the *count* entries that *partition* had up to *last_seq*.
+
+    *clean* is a generation of the store at which none of them had died, None where some may have.
+    """
 
     partition: str
     last_seq: int
     count: int
     dimension: int
     trained_on: int
+    clean: int | None
 
 
 def write(folder: Path, header: Header, data: NDArray[np.uint8]) -> Path:

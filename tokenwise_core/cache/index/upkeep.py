@@ -75,6 +75,7 @@ def _work(partition: Partition) -> None:
 
 def _build(partition: Partition) -> None:
     """Learn centroids and quantise all that the store has; a partition that is small after all begins anew."""
+    generation = partition.entries.generation()
     count = partition.entries.count(partition.id, at_most=_ALL)
     if count <= partition.direct:
         partition.forget()
@@ -88,7 +89,7 @@ def _build(partition: Partition) -> None:
         partition.forget()
         return
     partition.publish((Segment.merge(segments),), sealed_to)
-    partition.trained_on, partition.saved = count, (0, 0)
+    partition.trained_on, partition.saved, partition.clean = count, (0, 0), generation
     partition.dead.clear()
     partition.builds += 1
 
@@ -115,21 +116,28 @@ def _seal(partition: Partition) -> None:
 
 def _audit(partition: Partition) -> None:
     """Compare with the store: clear out the dead where they are many, begin anew where it is another store."""
-    view = partition.view
-    generation = partition.entries.generation()
+    generation, view = partition.entries.generation(), partition.view
     count = partition.entries.count(partition.id, at_most=_ALL)
     if count <= partition.direct:
         if partition.folder is not None:
             snapshot.delete(partition.folder, partition.id)
         partition.forget()
-        return
-    if not _is_of_this_store(partition, view.segments[0], count / len(view)):
+    elif not _is_of_this_store(partition, view.segments[0], count / len(view)):
         _build(partition)
     elif count < (1 - DEAD_SHARE) * len(view):
         live = np.concatenate([rows.seqs for rows in _chunks(partition)])
         partition.publish((Segment.merge(view.segments, live=live),), view.sealed_to)
+        partition.clean = generation
         partition.dead.clear()
+    elif count == len(view) and not _has_moved(partition, generation, view.last_seq):
+        partition.clean = generation
     partition.audit_done(generation)
+
+
+def _has_moved(partition: Partition, generation: int, last_seq: int) -> bool:
+    """Say whether anything was deleted or stored since."""
+    newer = partition.entries.vectors(partition.id, after=last_seq, limit=1)
+    return bool(len(newer.seqs)) or partition.entries.generation() != generation
 
 
 def _restore(partition: Partition) -> bool:
@@ -149,6 +157,7 @@ def _restore(partition: Partition) -> bool:
         return False
     partition.publish((segment,), header.last_seq)
     partition.trained_on, partition.saved = header.trained_on, (len(segment), header.last_seq)
+    partition.clean = header.clean
     return True
 
 
@@ -202,6 +211,7 @@ def _save(partition: Partition) -> None:
         count=len(segment),
         dimension=segment.codebook.dimension,
         trained_on=partition.trained_on,
+        clean=partition.clean,
     )
     snapshot.write(folder, header, segment.to_bytes())
     if partition.folder is None:  # cleared meanwhile
