@@ -51,10 +51,7 @@ class Codec:
         """Return what `write` was given; raise `DamagedError` or `ForeignError`."""
         if body[:1] == _SEALED:
             body = self._unsealed(bytes(body[1:]))
-        try:
-            data = json.loads(body, parse_constant=_refuse)
-        except (ValueError, RecursionError) as error:
-            raise DamagedError("no JSON") from error
+        data = from_json(body)
         if type(data) is not dict or type(data.get("v")) is not int:
             raise DamagedError("no version")
         if data["v"] != VERSION:
@@ -97,13 +94,25 @@ class Codec:
 def to_json(value: Any) -> bytes:
     """Return compact JSON; raise `BadInput` where *value* is none (a NaN, an object of another kind)."""
     try:
-        text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        text = _ENCODER.encode(value)
     except (TypeError, ValueError, RecursionError) as error:
         raise BadInput(f"only JSON can be cached: {error}") from error
     try:
         return text.encode()
     except UnicodeEncodeError:  # a lone surrogate: escaped, it comes back as it was
         return json.dumps(value, separators=(",", ":")).encode()
+
+
+def from_json(body: bytes) -> Any:
+    """Read what `to_json` wrote; raise `DamagedError` where it is no JSON."""
+    try:
+        text = str(body, "utf-8")
+        data, end = _DECODER.raw_decode(text)
+    except (ValueError, RecursionError) as error:
+        raise DamagedError("no JSON") from error
+    if end != len(text):
+        raise DamagedError("more than JSON")
+    return data
 
 
 def _only_within(value: Any, text: str) -> Any:
@@ -118,3 +127,7 @@ def _only_within(value: Any, text: str) -> Any:
 
 def _refuse(constant: str) -> Any:
     raise ValueError(constant)
+
+
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+_DECODER = json.JSONDecoder(parse_constant=_refuse)  # made once: `json.loads` with an argument makes one a call

@@ -110,11 +110,12 @@ def checked(data: Any, allowed: Mapping[str, Check], *, needed: tuple[str, ...] 
     if type(data) is not dict:
         raise DamagedError("no object")
     found = {}
-    for name, check in allowed.items():
-        if name in data:
-            if not check(data[name]):
+    for name, value in data.items():
+        check = allowed.get(name)
+        if check is not None:
+            if not check(value):
                 raise DamagedError(name)
-            found[name] = data[name]
+            found[name] = value
     for name in needed:
         if name not in found:
             raise DamagedError(f"{name} is missing")

@@ -125,7 +125,6 @@ class MemoryEntries:
                 if kept is None or kept.half is None or not _lives(kept.row, now):
                     continue
                 row, vector = kept.row, kept.vector()
-                assert vector is not None
                 assert row.question is not None
                 light = LightRow(
                     seq, row.question, row.created_at, row.expires_at, row.epochs, row.capability, kept.right,

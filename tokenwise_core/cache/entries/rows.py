@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tokenwise_core.cache.entries.codec import Codec, to_json
+from tokenwise_core.cache.entries.codec import Codec, from_json, to_json
 from tokenwise_core.cache.entries.fields import (
     BODY,
     QUESTION,
@@ -132,8 +132,10 @@ def to_entry(seq: int, row: Row, codec: Codec) -> Entry:
     )
 
 
-def to_candidate(row: LightRow, vector: Vector, codec: Codec) -> Candidate:
+def to_candidate(row: LightRow, vector: Vector | None, codec: Codec) -> Candidate:
     """Build what verification needs; raise `DamagedError` or `ForeignError`."""
+    if vector is None:
+        raise DamagedError("no vector")
     question = _read_question(row.question, codec)
     return Candidate(
         seq=row.seq,
@@ -167,10 +169,7 @@ def read_epochs(text: str | None) -> Mapping[str, int]:
     """Read the epochs that an entry stands under."""
     if text is None:
         return {}
-    try:
-        epochs = json.loads(text)
-    except ValueError as error:
-        raise DamagedError("epochs") from error
+    epochs = from_json(text.encode())
     if not is_count_by_text(epochs):
         raise DamagedError("epochs")
     return dict(epochs)
@@ -186,9 +185,11 @@ def stamps(entry: Entry) -> dict[str, int]:
 
 
 def normalised(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Bring rows back to length 1 (half floats keep three digits)."""
-    lengths = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))[:, None]
-    np.divide(vectors, lengths, out=vectors, where=lengths > _LEAST_NORM)
+    """Bring rows back to length 1 (half floats keep three digits); raise `ValueError` where one cannot be."""
+    lengths = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
+    if not _LEAST_NORM < lengths.min() <= lengths.max() < np.inf:  # also where one is no number
+        raise ValueError("a vector is damaged")
+    vectors /= lengths[:, None]
     return vectors
 
 
@@ -198,7 +199,9 @@ def to_half(vector: Vector) -> bytes:
 
 
 def from_half(blobs: Sequence[bytes]) -> NDArray[np.float32]:
-    """Return unit vectors from half floats, all of one length."""
+    """Return unit vectors from half floats, at least one; raise `ValueError` where lengths differ or one is damaged."""
+    if len(set(map(len, blobs))) != 1:
+        raise ValueError("vectors of several lengths")
     halves = np.frombuffer(b"".join(blobs), dtype="<f2").reshape(len(blobs), -1)
     return normalised(halves.astype(np.float32))
 

@@ -28,7 +28,7 @@ from tokenwise_core.cache.entries.rows import (
     write_hit,
 )
 from tokenwise_core.cache.entries.session import CHUNK, Session, VectorFormat, marks, one, take_numbers
-from tokenwise_core.cache.entry import Candidate, Entry, HitRecord, Label, NamespaceTotals
+from tokenwise_core.cache.entry import Candidate, Entry, HitRecord, Label, NamespaceTotals, Vector
 from tokenwise_core.scoping import Scope
 
 log = logging.getLogger("tokenwise.cache")
@@ -100,8 +100,17 @@ class SQLEntries(ABC):
                 for row in session.all(_LIGHT.format(marks(len(chunk))), (*map(int, chunk), now)):
                     by_seq[row[0]] = row
         rows = [by_seq[seq] for seq in seqs if seq in by_seq]
-        read = (self._candidate(row) for row in rows)
+        read = map(self._candidate, rows, self._unpacked([row[-1] for row in rows]))
         return [candidate for candidate in read if candidate is not None]
+
+    def _unpacked(self, data: Sequence[Any]) -> Sequence[Vector | None]:
+        """Return vectors of whatever lengths, None for what is none; all at once where that works."""
+        if not data:
+            return []
+        try:
+            return list(self.vectors_as.unpack(data))
+        except (ValueError, TypeError):  # lengths differ: several partitions, or a damaged one
+            return [self._unpacked([item])[0] for item in data] if len(data) > 1 else [None]
 
     def count(self, partition: bytes, *, at_most: int) -> int:
         with self._reading() as session:
@@ -116,7 +125,20 @@ class SQLEntries(ABC):
         if not found:
             return VectorRows(seqs=np.zeros(0, np.int64), vectors=np.zeros((0, 0), np.float32))
         seqs, data = zip(*found, strict=True)
-        return VectorRows(seqs=np.array(seqs, np.int64), vectors=self.vectors_as.unpack(data))
+        try:
+            return VectorRows(seqs=np.array(seqs, np.int64), vectors=self.vectors_as.unpack(data))
+        except (ValueError, TypeError):
+            return self._undamaged(seqs, data)
+
+    def _undamaged(self, seqs: Sequence[int], data: Sequence[Any]) -> VectorRows:
+        """Return the vectors that can be read and have the first one's length; the others are damaged."""
+        read = list(zip(seqs, self._unpacked(data), strict=True))
+        length = next((len(vector) for _, vector in read if vector is not None), 0)
+        whole = [(seq, vector) for seq, vector in read if vector is not None and len(vector) == length]
+        for seq in set(seqs) - {seq for seq, _ in whole}:
+            self._skip_damaged(DamagedError("vector"), seq)
+        vectors = np.array([vector for _, vector in whole], np.float32).reshape(len(whole), length)
+        return VectorRows(seqs=np.array([seq for seq, _ in whole], np.int64), vectors=vectors)
 
     def iterate(self, *, namespace: str | None = None) -> Iterator[Entry]:
         after = 0
@@ -140,11 +162,8 @@ class SQLEntries(ABC):
 
         return self._readable(read, seq)
 
-    def _candidate(self, found: Sequence[Any]) -> Candidate | None:
-        def read() -> Candidate:
-            return to_candidate(LightRow(*found[:-1]), self.vectors_as.unpack([found[-1]])[0], self._codec)
-
-        return self._readable(read, found[0])
+    def _candidate(self, found: Sequence[Any], vector: Vector | None) -> Candidate | None:
+        return self._readable(lambda: to_candidate(LightRow._make(found[:-1]), vector, self._codec), found[0])
 
     def _readable(self, read: Callable[[], T], seq: int | None) -> T | None:
         """Return what *read* returns, None where the row cannot be read: a damaged one goes with the next write."""
@@ -153,10 +172,13 @@ class SQLEntries(ABC):
         except ForeignError as error:
             self._skip(error)
         except (DamagedError, ValueError, TypeError) as error:
-            self._skip(error)
-            if seq is not None:
-                self._damaged.add(seq)
+            self._skip_damaged(error, seq)
         return None
+
+    def _skip_damaged(self, error: Exception, seq: int | None) -> None:
+        self._skip(error)
+        if seq is not None:
+            self._damaged.add(seq)
 
     def _skip(self, error: Exception) -> None:
         self._unreadable += 1
