@@ -30,10 +30,11 @@ AREAS: Mapping[str, Sequence[str]] = {
         "handlers_llamaindex",
         "storage",
     ),
+    "cache": ("cache_streams", "cache_pairs", "cache_exact", "cache_index", "cache_storage", "cache_safety"),
 }
 PACKAGES = (
     "tokenwise", "langchain-core", "langchain", "langgraph", "llama-index-core", "tiktoken", "genai-prices",
-    "numpy", "SQLAlchemy", "litellm", "tokencost",
+    "numpy", "SQLAlchemy", "faiss-cpu", "pgvector", "litellm", "tokencost", "gptcache",
 )  # fmt: skip
 
 
