@@ -15,6 +15,8 @@ from tokenwise_core.lazy import loader
 if TYPE_CHECKING:
     from tokenwise_llamaindex.callbacks import TokenBreakdownHandler
     from tokenwise_llamaindex.convert import CoreEmbedding, LlamaIndexEmbedder
+    from tokenwise_llamaindex.hits import TokenwiseCacheHitEvent
+    from tokenwise_llamaindex.llm import TokenwiseLLM
     from tokenwise_llamaindex.testing import ReplayLLM
 
 _HOMES = {
@@ -22,9 +24,18 @@ _HOMES = {
     "LlamaIndexEmbedder": "convert",
     "ReplayLLM": "testing",
     "TokenBreakdownHandler": "callbacks",
+    "TokenwiseCacheHitEvent": "hits",
+    "TokenwiseLLM": "llm",
 }
 
-__all__ = ["CoreEmbedding", "LlamaIndexEmbedder", "ReplayLLM", "TokenBreakdownHandler"]
+__all__ = [
+    "CoreEmbedding",
+    "LlamaIndexEmbedder",
+    "ReplayLLM",
+    "TokenBreakdownHandler",
+    "TokenwiseCacheHitEvent",
+    "TokenwiseLLM",
+]
 
 
 __getattr__ = loader(__name__, _HOMES, needs="llama_index", extra="llamaindex")  # frameworks take seconds to import

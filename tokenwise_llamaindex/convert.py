@@ -8,6 +8,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import Enum
+from hashlib import blake2b
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -97,6 +99,7 @@ def _read_block(block: str | Fields, texts: list[str], media: list[Media], reaso
                 kind=_MEDIA[kind][0],  # type: ignore[arg-type]  # the table holds only what the Literal names
                 detail=_text(block.get("detail")) or None,
                 size_bytes=len(data) if isinstance(data, bytes) else None,
+                digest=_digest(data, block),
             )
         )
 
@@ -105,6 +108,19 @@ _MEDIA = {
     "image": ("image", "image"), "audio": ("audio", "audio"), "video": ("video", "video"),
     "document": ("file", "data"),
 }  # fmt: skip
+
+
+def _digest(data: object, block: Fields) -> str | None:
+    """Tell two media apart: by the data, the address, or the file as it lies there now; nothing is fetched."""
+    if isinstance(data, bytes):
+        return blake2b(data, digest_size=16).hexdigest()
+    if block.get("url"):
+        return str(block["url"])
+    try:
+        found = Path(block["path"]).stat()
+    except (KeyError, TypeError, OSError):  # a stream, or a file that is gone: it could be anything
+        return None
+    return f"{block['path']}:{found.st_mtime_ns}:{found.st_size}"
 
 
 def to_tool_calls(message: Snapshot) -> Iterator[ToolCall]:
@@ -182,7 +198,7 @@ def to_answered(reply: Reply, provider: str | None = None) -> Answered:
             text=message.text,
             tool_calls=message.tool_calls,
             reasoning=message.reasoning,
-            finish_reason=_finish_reason(body),
+            finish_reason=finish_reason(body),
         ),
         usage=_usage(reply, extra, provider),
         response_model=_text(_field(body, "model")) or _text(_field(body, "model_version")) or None,
@@ -198,7 +214,8 @@ def _usage(reply: Reply, extra: Fields, provider: str | None) -> Usage | None:
     return usage_from_response([reply.began, reply.raw], extra, provider=provider)
 
 
-def _finish_reason(body: object) -> str | None:
+def finish_reason(body: object) -> str | None:
+    """Return why the model stopped, where a provider's object says so."""
     first: object = None
     for name in ("choices", "candidates"):
         several = _field(body, name)

@@ -34,6 +34,7 @@ from tokenwise_core.usage.call import Answered
 from tokenwise_core.usage.events import Status
 from tokenwise_core.usage.meter import Meter
 from tokenwise_llamaindex import snapshots
+from tokenwise_llamaindex.hits import TokenwiseCacheHitEvent
 from tokenwise_llamaindex.requests import Batch, Fact, Request, Written, span_name
 from tokenwise_llamaindex.snapshots import Snapshot
 from tokenwise_llamaindex.templates import filled
@@ -153,6 +154,25 @@ class Listener:
             request.above = (outer.run, *outer.above)
         return outer
 
+    def _served(self, event: TokenwiseCacheHitEvent) -> None:
+        """Book a hit: a call that began and ended in one event, under the span that it was asked in."""
+        parent = event.span_id
+        request = Request(
+            span=event.id_,
+            run=event.id_,
+            messages=[snapshots.of_message(message) for message in event.messages],
+            params=event.additional_kwargs,
+            model=event.model_dict,
+            plain=event.prompt,
+            run_id=event.tags.get(_RUN_ID),
+            above=(parent, *self.meter.traces.ancestors(parent)) if parent else (),
+            written=self._written,
+        )
+        request.facts = tuple(self._facts[run] for run in request.above if run in self._facts)
+        self.meter.start(request.run, request.details, parent=parent, streamed=event.streamed)
+        answered = partial(request.served, snapshots.of_response(event.response), event.hit)
+        self.meter.end(request.run, answered, status=Status.CACHE_HIT)
+
     def _progressed(self, event: LLMChatInProgressEvent | LLMCompletionInProgressEvent) -> None:
         request = self._requests.get(event.span_id)
         if request is None:
@@ -225,6 +245,7 @@ class Listener:
         LLMChatInProgressEvent: _progressed,
         LLMChatEndEvent: _ended,
         LLMCompletionStartEvent: _completion_started,
+        TokenwiseCacheHitEvent: _served,
         LLMCompletionInProgressEvent: _progressed,
         LLMCompletionEndEvent: _ended,
         LLMPredictStartEvent: _predicting,

@@ -10,6 +10,7 @@ from typing import Any
 
 from llama_index.core.base.llms.types import ChatResponse, CompletionResponse
 
+from tokenwise_core.cache.request import LEVER, Hit
 from tokenwise_core.messages import Api, Message, Prompt
 from tokenwise_core.scoping import Scope
 from tokenwise_core.usage.call import Answered, CallDetails, Known
@@ -158,6 +159,16 @@ class Request:
         if self.written is not None:
             self.written.add(answered.answer.text)
         return answered
+
+    def served(self, reply: Reply, hit: Hit) -> Answered:
+        """Project the answer of a cache's hit: its usage is what the call that made it had cost."""
+        return replace(
+            self.answered(reply),
+            usage=hit.answer.usage,
+            response_model=hit.answer.model,
+            lever=LEVER,
+            saving_reason=hit.kind,
+        )
 
     def _api(self) -> Api:
         if self.plain and not self.model.get("is_chat_model", True):
