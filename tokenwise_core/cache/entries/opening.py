@@ -7,6 +7,7 @@ from sqlalchemy.exc import ArgumentError
 
 from tokenwise_core.cache.entries.codec import Codec
 from tokenwise_core.cache.entries.memory import MemoryEntries
+from tokenwise_core.cache.entries.postgres import PostgresEntries
 from tokenwise_core.cache.entries.protocol import Entries
 from tokenwise_core.cache.entries.sqlite import SQLiteEntries
 from tokenwise_core.errors import BadInput
@@ -27,4 +28,6 @@ def open_entries(url: str, *, codec: Codec | None = None) -> Entries:
         raise BadInput(f"{url.split('://', maxsplit=1)[0]}://… is no store URL") from error
     if parsed.get_backend_name() == "sqlite" and parsed.database:
         return SQLiteEntries(parsed.database, codec=codec)
+    if parsed.get_backend_name() in ("postgresql", "postgres"):
+        return PostgresEntries(url, codec=codec)
     raise BadInput(f"no store for {parsed.drivername}://: use memory://, sqlite:///path or postgresql://…")

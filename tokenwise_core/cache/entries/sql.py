@@ -47,7 +47,7 @@ SELECT e.seq, e.question, e.created_at, e.expires_at, e.epochs, e.capability, e.
 FROM cache_entry e JOIN cache_vector v ON v.seq = e.seq
 WHERE e.seq IN ({}) AND (e.expires_at IS NULL OR e.expires_at > ?)
 """
-_COUNT = "SELECT count(*) FROM (SELECT 1 FROM cache_vector WHERE partition = ? LIMIT ?) AS some"
+_COUNT = "SELECT count(*) FROM (SELECT 1 FROM cache_vector WHERE partition = ? LIMIT ?) AS found"
 _VECTORS = "SELECT seq, data FROM cache_vector WHERE partition = ? AND seq > ? ORDER BY seq"
 _TOTALS = """
 SELECT n.name, n.entries, n.semantic, n.bytes, n.hits, min(e.created_at), max(e.created_at)
