@@ -1,4 +1,4 @@
-"""TokenWise for LangChain and LangGraph: a handler that sees where every token goes, and what is built on it.
+"""TokenWise for LangChain and LangGraph: a handler that sees where every token goes, and a cache that can be trusted.
 
 >>> from tokenwise_langchain import TokenBreakdownHandler
 >>> handler = TokenBreakdownHandler()
@@ -13,19 +13,34 @@ from typing import TYPE_CHECKING
 from tokenwise_core.lazy import loader
 
 if TYPE_CHECKING:
+    from tokenwise_langchain.cache import FaissSemanticCache
+    from tokenwise_langchain.cache_middleware import SemanticCacheMiddleware
+    from tokenwise_langchain.cached_runnable import CachedRunnable
     from tokenwise_langchain.callbacks import TokenBreakdownHandler, track_tokens
     from tokenwise_langchain.convert import CoreEmbeddings, LangChainEmbedder
     from tokenwise_langchain.testing import ReplayChatModel
 
 _HOMES = {
+    "CachedRunnable": "cached_runnable",
     "CoreEmbeddings": "convert",
+    "FaissSemanticCache": "cache",
     "LangChainEmbedder": "convert",
     "ReplayChatModel": "testing",
+    "SemanticCacheMiddleware": "cache_middleware",
     "TokenBreakdownHandler": "callbacks",
     "track_tokens": "callbacks",
 }
 
-__all__ = ["CoreEmbeddings", "LangChainEmbedder", "ReplayChatModel", "TokenBreakdownHandler", "track_tokens"]
+__all__ = [
+    "CachedRunnable",
+    "CoreEmbeddings",
+    "FaissSemanticCache",
+    "LangChainEmbedder",
+    "ReplayChatModel",
+    "SemanticCacheMiddleware",
+    "TokenBreakdownHandler",
+    "track_tokens",
+]
 
 
 __getattr__ = loader(__name__, _HOMES, needs="langchain_core", extra="langchain")  # frameworks take seconds to import

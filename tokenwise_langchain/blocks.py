@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from hashlib import blake2b
 from typing import Any
 
 from tokenwise_core.messages import Media
@@ -18,6 +19,7 @@ _MEDIA = {
     "image": "image", "image_url": "image", "input_image": "image", "audio": "audio", "input_audio": "audio",
     "video": "video", "video_url": "video", "file": "file", "input_file": "file", "document": "file", "media": "file",
 }  # fmt: skip
+_PLACES = frozenset({"id", "index", "cache_control"})  # where a block stands and how it is billed, not what it shows
 
 
 def read_content(content: object) -> tuple[str, tuple[Media, ...], str]:
@@ -82,7 +84,31 @@ def _medium(block: Fields, kind: str) -> Media:
     mime = as_text(block.get("mime_type") or inner.get("mime_type") or inner.get("media_type")).split("/")[0]
     detail = inner.get("detail") or block.get("detail")
     sort = mime if mime in ("image", "audio", "video") else kind
-    return Media(kind=sort, detail=detail if isinstance(detail, str) else None)  # type: ignore[arg-type]  # a Literal
+    return Media(
+        kind=sort,  # type: ignore[arg-type]  # a Literal
+        detail=detail if isinstance(detail, str) else None,
+        digest=digest_of({name: value for name, value in block.items() if name not in _PLACES}),
+    )
+
+
+def unread(content: object) -> list[Any]:
+    """Return the blocks that core's view of a message does not hold: not text, media, calls or reasoning."""
+    blocks = content if isinstance(content, list | tuple) else ()
+    return [block for block in blocks if isinstance(block, Mapping) and not _is_read(block)]
+
+
+def _is_read(block: Fields) -> bool:
+    kind = as_text(block.get("type"))
+    if kind == "non_standard" and isinstance(block.get("value"), Mapping):
+        return _is_read(block["value"])
+    known = kind in _CALLS or kind in _MEDIA or kind in ("thinking", "reasoning", "reasoning_content", "tool_result")
+    return known or bool(_block_text(block)) or kind in ("text", "input_text", "output_text", "refusal")
+
+
+def digest_of(value: object) -> str:
+    """Hash a value of a message by its canonical JSON."""
+    text = json.dumps(value, ensure_ascii=False, sort_keys=True, default=str)
+    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 
 def as_text(value: object) -> str:

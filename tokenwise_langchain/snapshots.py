@@ -11,6 +11,7 @@ from langchain_core.messages import BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, LLMResult
 from langchain_core.outputs.chat_generation import merge_chat_generation_chunks
 
+from tokenwise_core.cache.request import LEVER
 from tokenwise_core.messages import Answer, Message, Prompt
 from tokenwise_core.scoping import Scope
 from tokenwise_core.usage.call import Answered, CallDetails
@@ -115,19 +116,26 @@ class Reply:
             usage = fields.get("usage_metadata")
             if usage and "total_cost" in usage and not usage["total_cost"]:
                 return True
+        return self._our_hit() is not None
+
+    def _our_hit(self) -> str | None:
+        """Return the kind of hit where one of our own caches served this; it marks what it serves."""
+        for fields, _ in self._choices:
             ours = (fields.get("response_metadata") or {}).get("tokenwise")
             if isinstance(ours, Mapping) and ours.get("cache"):
-                return True
-        return False
+                return str(ours["cache"])
+        return None
 
     def answered(self) -> Answered:
         """Project the snapshot."""
         metadata = self._metadata()
+        kind = self._our_hit()
         return Answered(
             answer=self._answer(),
             usage=self._usage(metadata),
             response_model=_first(metadata, _MODEL) or _first(self._output, _MODEL),
             response_id=_first(metadata, ("id", "response_id")),
+            **({"lever": LEVER, "saving_reason": kind} if kind else {}),
         )
 
     def _metadata(self) -> Fields:

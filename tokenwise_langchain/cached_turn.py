@@ -1,0 +1,144 @@
+"""One turn of a cached chain: what is served on a hit, what is kept of a run, for all ways to run it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from types import TracebackType
+from typing import Any, Self
+
+from langchain_core.callbacks import BaseCallbackManager
+from langchain_core.documents import Document
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage
+from langchain_core.runnables import RunnableConfig
+
+from tokenwise_core.cache.request import Hit
+from tokenwise_core.cache.ticket import Ticket
+from tokenwise_langchain.cache_requests import Guard, facts_of, with_facts
+from tokenwise_langchain.cached_messages import MARK, to_usage_metadata
+from tokenwise_langchain.cached_outputs import (
+    NOTHING,
+    VERSION,
+    Classes,
+    NotStorable,
+    decode,
+    documents_in,
+    encode,
+    pieces_of,
+    put_together,
+    text_of,
+)
+from tokenwise_langchain.overheard import Overheard
+from tokenwise_langchain.served import ServedModel, unbilled
+
+TagOf = Callable[[Document], str | None]
+
+
+def document_tag(document: Document) -> str | None:
+    """Return `doc:<id>`, else `doc:<source>`; None for a document with neither."""
+    name = document.id or document.metadata.get("id") or document.metadata.get("source")
+    return None if name is None else f"doc:{name}"
+
+
+def tags_of(value: Any, tag_of: TagOf) -> Iterator[str]:
+    """Yield the tags of all documents in an input or output."""
+    tags = (tag_of(document) for document in documents_in(value))
+    return (tag for tag in tags if tag)
+
+
+class Turn:
+    """With a *replay*, run that and return *found*; without, run the chain under *config* inside of this as a context,
+    and complete it. A turn that is not completed stores nothing.
+    """
+
+    def __init__(
+        self,
+        ticket: Ticket | None,
+        *,
+        given: Any,
+        config: RunnableConfig,
+        classes: Classes,
+        tag_of: TagOf,
+        guard: Guard,
+    ) -> None:
+        self._ticket, self._given, self._classes, self._tag_of, self._guard = ticket, given, classes, tag_of, guard
+        self._heard = Overheard()
+        self.found: Any = NOTHING
+        self.replay: ServedModel | None = None
+        self.config = config
+        if ticket is None:
+            return
+        if ticket.hit is not None:
+            with guard("serve"):
+                self.found = _decoded(ticket.hit, classes)
+                self.replay = _replay(ticket.hit, self.found)
+        if ticket.hit is None or self.replay is not None:
+            self.config = with_facts(config, facts_of(ticket))
+        callbacks = config.get("callbacks")
+        if ticket.hit is None and isinstance(callbacks, BaseCallbackManager):  # made for this run alone
+            callbacks.add_handler(self._heard, inherit=True)
+
+    @property
+    def question(self) -> list[BaseMessage]:
+        """What a replay's run shows as its prompt."""
+        messages = self._ticket.request.prompt.messages if self._ticket is not None else ()
+        return [HumanMessage(messages[-1].text if messages else "")]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._ticket is not None:
+            self._ticket.abandon()
+
+    def complete(self, output: Any) -> None:
+        """Store the chain's output, if it is whole and can be brought back."""
+        ticket = self._ticket
+        if ticket is None or ticket.hit is not None or output is NOTHING:
+            return
+        try:
+            encoded = encode(output, self._classes)
+        except NotStorable as error:
+            self._guard.told(str(error))
+            return
+        with self._guard("store"):
+            tags = (*tags_of(self._heard.documents, self._tag_of), *tags_of(output, self._tag_of))
+            answer = replace(
+                self._heard.answered(),
+                text=text_of(output, encoded),
+                payload={"v": VERSION, "output": encoded},
+                tool_calls=isinstance(output, AIMessage) and bool(output.tool_calls or output.invalid_tool_calls),
+                tags=tuple(dict.fromkeys(tags)),
+            )
+            ticket.complete(answer)
+
+    def complete_stream(self, pieces: Sequence[Any]) -> None:
+        """Store what the pieces of a stream make that came to its end."""
+        with self._guard("put together"):
+            self.complete(put_together(pieces))
+
+    def pieces(self, played: Sequence[AIMessageChunk]) -> Iterator[Any]:
+        """Yield what was found in pieces; *played* are those of the replay's run."""
+        return iter(played) if isinstance(self.found, AIMessage) else pieces_of(self.found)
+
+
+def _decoded(hit: Hit, classes: Classes) -> Any:
+    payload = hit.answer.payload
+    if payload.get("v") != VERSION or "output" not in payload:
+        raise NotStorable("written by another release")
+    return decode(payload["output"], classes, hit.metadata())
+
+
+def _replay(hit: Hit, found: Any) -> ServedModel:
+    """Return a model whose run stands for the calls that the hit saves: with their usage, marked."""
+    answer = hit.answer
+    usage = to_usage_metadata(answer.usage)
+    if isinstance(found, AIMessage):
+        message = found.model_copy(update={"usage_metadata": usage or found.usage_metadata})
+    else:
+        metadata = {"model_name": answer.model, "model_provider": answer.provider, MARK: hit.metadata()}
+        known = {name: value for name, value in metadata.items() if value is not None}
+        message = AIMessage(content=answer.text, usage_metadata=usage, response_metadata=known)
+    return ServedModel(message=unbilled(message), model_name=answer.model or "cached", provider=answer.provider)
