@@ -188,16 +188,23 @@ class _State:
 
     def after_search(self, partition: Partition) -> None:
         """Count what the partition takes by now, and have the work done that the search found due."""
+        self._keep(partition)
+        if self._stopped or not partition.needs_work:
+            return
+        if partition.resting:
+            partition.resting -= 1
+        else:
+            self.worker.submit(partition.id, lambda: self._work(partition))
+
+    def _work(self, partition: Partition) -> None:
+        upkeep.work(partition)
+        self._keep(partition)
+
+    def _keep(self, partition: Partition) -> None:
         home, other = (self._large, self._small) if partition.view.segments else (self._small, self._large)
         with self._lock:
             other.remove(partition.id)
             home.keep(partition, busy=self.worker.busy_with)
-            if self._stopped or not partition.needs_work:
-                return
-        if partition.resting:
-            partition.resting -= 1
-        else:
-            self.worker.submit(partition.id, lambda: upkeep.work(partition))
 
     def stop(self) -> list[Partition]:
         """Give up all work; return what was resident."""

@@ -37,6 +37,8 @@ class Stopped(Exception):
 
 def work(partition: Partition) -> None:
     """Do all that is due for one partition; after a failure it rests for some searches, twice as many each time."""
+    if partition.resting:
+        return  # it has failed since this was asked for
     try:
         _work(partition)
         partition.failures = 0
@@ -213,7 +215,12 @@ def _save(partition: Partition) -> None:
         trained_on=partition.trained_on,
         clean=partition.clean,
     )
-    snapshot.write(folder, header, segment.to_bytes())
+    try:
+        snapshot.write(folder, header, segment.to_bytes())
+    except OSError as error:  # the store has it all
+        log.warning("no more snapshots of partition %s: %s", partition.id.hex(), error)
+        partition.folder = None
+        return
     if partition.folder is None:  # cleared meanwhile
         snapshot.delete(folder, partition.id)
     partition.saved = (len(segment), view.sealed_to)
