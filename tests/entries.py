@@ -2,16 +2,48 @@
 
 from __future__ import annotations
 
+import uuid
+from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from hashlib import blake2b
 from typing import Any
 
 import numpy as np
+import pytest
+from sqlalchemy import make_url
 
+from tokenwise_core.cache.entries import PostgresEntries
 from tokenwise_core.cache.entry import CachedAnswer, Entry, HitRecord, Label, Vector
 from tokenwise_core.scoping import Scope
 
 NOW = 1_790_000_000.0
+_TABLES = (
+    "cache_entry", "cache_answer", "cache_vector", "cache_stamp", "cache_epoch", "cache_namespace", "cache_label",
+    "cache_hit", "cache_state", "cache_tally",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def cache_database(postgres_server: str) -> Iterator[str]:
+    """Make a database with the tables, once a module, and return its URL."""
+    import psycopg
+
+    name = f"c{uuid.uuid4().hex[:12]}"
+    with psycopg.connect(postgres_server, autocommit=True) as admin:
+        admin.execute(f"CREATE DATABASE {name}")
+        yield make_url(postgres_server).set(database=name).render_as_string(hide_password=False)
+        admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def emptied(url: str) -> str:
+    """Delete all that earlier tests left in a PostgreSQL database, and return its URL."""
+    import psycopg
+
+    with closing(PostgresEntries(url)) as entries, psycopg.connect(url, autocommit=True) as connection:
+        entries.counts()  # makes the tables
+        connection.execute(f"TRUNCATE {', '.join(_TABLES)}")
+    return url
 
 
 def at(seconds: float) -> float:

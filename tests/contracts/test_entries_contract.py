@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.entries import NOW, at, key_of, make_entry, make_hit, make_label, unit
-from tests.postgres import postgres_server, postgres_url
+from tests.entries import NOW, at, cache_database, emptied, key_of, make_entry, make_hit, make_label, unit
+from tests.postgres import postgres_server
 from tokenwise_core.cache.entries import Codec, Entries, open_entries
 from tokenwise_core.cache.entries.protocol import KEPT_HITS, KEPT_LABELS
 from tokenwise_core.cache.entry import CachedAnswer, Entry
@@ -25,7 +25,7 @@ from tokenwise_core.scoping import Scope
 from tokenwise_core.usage.components import CountSource
 from tokenwise_core.usage.events import Usage
 
-__all__ = ["postgres_server", "postgres_url"]  # fixtures
+__all__ = ["cache_database", "postgres_server"]  # fixtures
 
 _TOLERANCE = 1e-3  # half floats
 
@@ -36,7 +36,7 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
         return "memory://"
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'cache.db'}"
-    return str(request.getfixturevalue("postgres_url"))
+    return emptied(request.getfixturevalue("cache_database"))
 
 
 @pytest.fixture

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from sqlalchemy import make_url
-from sqlalchemy.exc import ArgumentError
-
 from tokenwise_core.cache.entries.codec import Codec
 from tokenwise_core.cache.entries.memory import MemoryEntries
 from tokenwise_core.cache.entries.postgres import PostgresEntries
@@ -22,6 +19,9 @@ def open_entries(url: str, *, codec: Codec | None = None) -> Entries:
         return MemoryEntries(codec=codec)
     if "://" not in url:
         return SQLiteEntries(url, codec=codec)
+    from sqlalchemy import make_url  # half a second to import
+    from sqlalchemy.exc import ArgumentError
+
     try:
         parsed = make_url(url)
     except ArgumentError as error:

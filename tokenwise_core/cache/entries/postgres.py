@@ -7,8 +7,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import make_url
-
 from tokenwise_core._optional import require
 from tokenwise_core.cache.entries import partition_indexes
 from tokenwise_core.cache.entries.codec import Codec
@@ -42,7 +40,11 @@ class PostgresEntries(SQLEntries):
     ) -> None:
         require("psycopg", extra="postgres")
         super().__init__(codec=codec)
-        self._url = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
+        from sqlalchemy import make_url  # half a second to import
+
+        parsed = make_url(url)
+        self._shown_url = parsed.set(drivername="postgresql").render_as_string(hide_password=True)
+        self._url = parsed.set(drivername="postgresql").render_as_string(hide_password=False)
         self._pool_size, self._exact_up_to = pool_size, exact_up_to
         self._pool = Pool(self._url, size=pool_size)
         self._indexed: frozenset[bytes] = frozenset()
@@ -50,7 +52,7 @@ class PostgresEntries(SQLEntries):
 
     @property
     def url(self) -> str:
-        return make_url(self._url).render_as_string(hide_password=True)
+        return self._shown_url
 
     def search(self, partition: bytes, vector: Vector, k: int) -> list[tuple[int, float]]:
         """Return up to *k* (seq, cosine) of that partition only, nearest first."""
