@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from tokenwise_core.deadline import Breaker, TooBusy, TooLate, Workers
 from tokenwise_core.switch import enabled
@@ -13,41 +14,58 @@ from tokenwise_core.switch import enabled
 log = logging.getLogger("tokenwise.cache")
 T = TypeVar("T")
 
+THREADS = 8
+PAUSE_S = 0.001
+"""How soon a thread is asked for again where all are taken."""
+
 
 class Bounded:
     """Runs work in threads of its own, each within *deadline_s*; *failed* is called for what failed or was late.
 
-    After five failures in a row nothing is tried for half a minute.
+    Where all threads are taken it waits for one, within the same deadline. After five failures in a row nothing is
+    tried for half a minute.
     """
 
-    def __init__(self, name: str, *, deadline_s: float, failed: Callable[[], None], max_threads: int = 4) -> None:
+    def __init__(self, name: str, *, deadline_s: float, failed: Callable[[], None]) -> None:
         self._name, self._deadline_s, self._on_failure = name, deadline_s, failed
-        self._workers = Workers(max_threads=max_threads, name=name)
+        self._workers = Workers(max_threads=THREADS, name=name)
         self._breaker = Breaker(clock=time.monotonic)
 
     def run(self, work: Callable[[], T]) -> T | None:
         """Return what *work* returns; None where it fails or is late."""
         if self._is_off:
             return None
-        try:
-            value = self._workers.run(work, self._deadline_s)
-        except (TooLate, TooBusy, Exception) as error:
-            self._failed(error)
-            return None
-        self._breaker.succeeded()
-        return value
+        late = time.monotonic() + self._deadline_s
+        while True:
+            try:
+                value = self._workers.run(work, late - time.monotonic())
+            except TooBusy as error:
+                if time.monotonic() < late:
+                    time.sleep(PAUSE_S)
+                    continue
+                return self._failed(error)
+            except (TooLate, Exception) as error:
+                return self._failed(error)
+            self._breaker.succeeded()
+            return value
 
     async def arun(self, work: Callable[[], T]) -> T | None:
         """Do what `run` does without blocking the event loop."""
         if self._is_off:
             return None
-        try:
-            value = await self._workers.arun(work, self._deadline_s)
-        except (TooLate, TooBusy, Exception) as error:
-            self._failed(error)
-            return None
-        self._breaker.succeeded()
-        return value
+        late = time.monotonic() + self._deadline_s
+        while True:
+            try:
+                value = await self._workers.arun(work, late - time.monotonic())
+            except TooBusy as error:
+                if time.monotonic() < late:
+                    await asyncio.sleep(PAUSE_S)
+                    continue
+                return self._failed(error)
+            except (TooLate, Exception) as error:
+                return self._failed(error)
+            self._breaker.succeeded()
+            return value
 
     def behind(self, work: Callable[[], object]) -> None:
         """Run *work* behind; its failure is counted."""
@@ -65,7 +83,8 @@ class Bounded:
     def _is_off(self) -> bool:
         return not enabled() or self._breaker.is_open
 
-    def _failed(self, error: Exception) -> None:
+    def _failed(self, error: Exception) -> Any:
+        """Count and log a failure; return None, which is what the caller gets."""
         self._on_failure()
         self._breaker.failed()
         log.warning("%s: the store failed (%s), going on without", self._name, type(error).__name__)
