@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from tokenwise_core.deadline import Breaker, TooBusy, TooLate, Workers
 from tokenwise_core.switch import enabled
@@ -43,9 +43,11 @@ class Bounded:
                 if time.monotonic() < late:
                     time.sleep(PAUSE_S)
                     continue
-                return self._failed(error)
+                self._failed(error)
+                return None
             except (TooLate, Exception) as error:
-                return self._failed(error)
+                self._failed(error)
+                return None
             self._breaker.succeeded()
             return value
 
@@ -61,9 +63,11 @@ class Bounded:
                 if time.monotonic() < late:
                     await asyncio.sleep(PAUSE_S)
                     continue
-                return self._failed(error)
+                self._failed(error)
+                return None
             except (TooLate, Exception) as error:
-                return self._failed(error)
+                self._failed(error)
+                return None
             self._breaker.succeeded()
             return value
 
@@ -83,8 +87,7 @@ class Bounded:
     def _is_off(self) -> bool:
         return not enabled() or self._breaker.is_open
 
-    def _failed(self, error: Exception) -> Any:
-        """Count and log a failure; return None, which is what the caller gets."""
+    def _failed(self, error: Exception) -> None:
         self._on_failure()
         self._breaker.failed()
         log.warning("%s: the store failed (%s), going on without", self._name, type(error).__name__)
