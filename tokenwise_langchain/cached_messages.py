@@ -57,7 +57,7 @@ def to_cached(
     formal = frozenset(formats)
     return CachedAnswer(
         text=reply.answer.text or _arguments(answers) if called <= formal else reply.answer.text,
-        payload={"v": VERSION, "generations": [_encode(choice) for choice in choices]},
+        payload=_payload(choices),
         model=reply.response_model,
         provider=_provider(choices),
         usage=reply.usage,
@@ -80,6 +80,13 @@ def message_of(hit: Hit) -> AIMessage | None:
     choices = from_cached(hit)
     first = choices[0] if choices else None
     return first.message if isinstance(first, ChatGeneration) and isinstance(first.message, AIMessage) else None
+
+
+def _payload(choices: Sequence[Generation]) -> dict[str, Any]:
+    """Return the choices as JSON; nothing of an empty answer, which is none."""
+    if not any(choice.text or _fields(choice)["content"] or _fields(choice).get("tool_calls") for choice in choices):
+        return {}
+    return {"v": VERSION, "generations": [_encode(choice) for choice in choices]}
 
 
 def _encode(choice: Generation) -> dict[str, Any]:

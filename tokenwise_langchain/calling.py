@@ -33,7 +33,7 @@ from langchain_core.messages import (
 )
 
 from tokenwise_langchain.blocks import Fields
-from tokenwise_langchain.parameters import PROCESS, Called, called, canonical, important
+from tokenwise_langchain.parameters import PROCESS, Called, call_parameters, called, canonical, important
 
 MESSAGES: tuple[type[BaseMessage], ...] = (
     HumanMessage, AIMessage, SystemMessage, ToolMessage, FunctionMessage, ChatMessage, HumanMessageChunk,
@@ -116,7 +116,7 @@ def read_llm_string(llm_string: str) -> Called:
     settings, end = _leading_json(llm_string)
     rest = llm_string[end:].removeprefix("---")
     params = _pairs(rest)
-    parameters: dict[str, Any] = {"model": canonical(important(settings)), "call": canonical(important(params or {}))}
+    parameters: dict[str, Any] = {"model": canonical(important(settings)), "call": call_parameters(params or {})}
     if params is None:
         parameters["call"] = rest
         if _CLASS in rest or _ADDRESS in rest:

@@ -1,4 +1,4 @@
-"""LangChain's half of the demo: a tool-calling agent with memory and retrieval, and a RAG chain, on the same desk."""
+"""LangChain's half of the demo: a tool-calling agent with memory and retrieval, RAG chains, on the same desk."""
 
 from __future__ import annotations
 
@@ -27,10 +27,12 @@ from pydantic import ConfigDict, PrivateAttr
 
 from tokenwise_core.demo.desk import Desk
 from tokenwise_core.demo.runner import Ask, DemoAnswer, DemoContext, play
-from tokenwise_core.demo.workload import Conversation, Workload
+from tokenwise_core.demo.workload import Conversation
 from tokenwise_core.messages import ToolDefinition
 from tokenwise_core.protocols import Embedder
 from tokenwise_core.testing import PromptCache, Replay
+from tokenwise_langchain.cache_middleware import SemanticCacheMiddleware
+from tokenwise_langchain.cached_runnable import CachedRunnable
 from tokenwise_langchain.callbacks import TokenBreakdownHandler
 from tokenwise_langchain.testing import ReplayChatModel
 
@@ -38,15 +40,15 @@ PAGES = 5  # handbook pages given with a question; the right one is among them f
 
 
 def run(context: DemoContext) -> list[DemoAnswer]:
-    """Put every turn of the workload to the agent or, for conversations in RAG style, to the chain."""
+    """Put every turn to the agent or, in RAG style, to the chain; in the help box nothing is remembered."""
     handler = TokenBreakdownHandler(runtime=context.runtime)
     model, retriever = _model(context), HandbookRetriever(context.workload.documents, context.embedder, k=PAGES)
-    agents = [c for c in context.workload.conversations if c.style != "rag"]
-    chains = [c for c in context.workload.conversations if c.style == "rag"]
-    played = partial(play, context, framework="langchain")
+    chain = rag_chain(model, retriever, context)
+    played, styled = partial(play, context, framework="langchain"), context.workload.styled
     answers = [
-        *played(agents, lambda c: agent_for(c, model, retriever, context, handler), path="agent"),
-        *played(chains, lambda _: chain_for(model, retriever, context.workload, handler), path="chain"),
+        *played(styled("agent", "mixed"), lambda c: agent_for(c, model, retriever, context, handler), path="agent"),
+        *played(styled("rag"), lambda _: chat_for(chain, handler), path="chain"),
+        *played(styled("faq"), lambda _: help_box_for(chain, handler), path="help box"),
     ]
     handler.flush()
     return answers
@@ -70,12 +72,18 @@ def agent_for(
     context: DemoContext,
     handler: TokenBreakdownHandler,
 ) -> Ask:
-    """Return a way to ask a `create_agent` agent that remembers this conversation."""
+    """Return a way to ask a `create_agent` agent that remembers this conversation.
+
+    The cache stands outside of what inserts the pages: what was asked decides, not what was found for it.
+    """
+    middleware: list[Any] = [HandbookMiddleware(retriever)]
+    if context.cache is not None:
+        middleware.insert(0, SemanticCacheMiddleware(context.cache))
     agent: Any = create_agent(
         model,
         desk_tools(context.desk(), context.workload.tools),
         system_prompt=context.workload.system_prompt,
-        middleware=[HandbookMiddleware(retriever)],
+        middleware=middleware,
         checkpointer=InMemorySaver(),
         name=conversation.agent,
     )
@@ -137,11 +145,8 @@ class HandbookMiddleware(AgentMiddleware[_State, None, Any]):
 # The chain ------------------------------------------------------------------------------------------------------------
 
 
-def chain_for(
-    model: BaseChatModel, retriever: BaseRetriever, workload: Workload, handler: TokenBreakdownHandler
-) -> Ask:
-    """Return a way to ask `prompt | model | parser`; the history is kept by the caller, as chains leave it to one."""
-    chain = rag_chain(model, retriever, workload)
+def chat_for(chain: Runnable[dict[str, Any], str], handler: TokenBreakdownHandler) -> Ask:
+    """Return a way to ask the chain; the history is kept by the caller, as chains leave it to one."""
     history: list[BaseMessage] = []
 
     def ask(question: str) -> str:
@@ -152,8 +157,21 @@ def chain_for(
     return ask
 
 
-def rag_chain(model: BaseChatModel, retriever: BaseRetriever, workload: Workload) -> Runnable[dict[str, Any], str]:
-    """Return the chain: system prompt, worked examples, history, then the pages and the question in one message."""
+def help_box_for(chain: Runnable[dict[str, Any], str], handler: TokenBreakdownHandler) -> Ask:
+    """Return a way to ask the chain single questions."""
+
+    def ask(question: str) -> str:
+        return chain.invoke({"question": question, "history": []}, config={"callbacks": [handler]})
+
+    return ask
+
+
+def rag_chain(model: BaseChatModel, retriever: BaseRetriever, context: DemoContext) -> Runnable[dict[str, Any], str]:
+    """Return the chain: system prompt, worked examples, history, then the pages and the question in one message.
+
+    With the cache around all of it: a hit retrieves nothing.
+    """
+    workload = context.workload
     examples = FewShotChatMessagePromptTemplate(
         example_prompt=ChatPromptTemplate.from_messages([("human", "{question}"), ("ai", "{answer}")]),
         examples=[{"question": question, "answer": answer} for question, answer in workload.few_shot],
@@ -168,7 +186,10 @@ def rag_chain(model: BaseChatModel, retriever: BaseRetriever, workload: Workload
         ]
     )
     found = RunnablePassthrough.assign(context=itemgetter("question") | retriever | written)
-    return found | prompt | model | StrOutputParser()
+    chain = found | prompt | model | StrOutputParser()
+    if context.cache is None:
+        return chain
+    return CachedRunnable(chain, context.cache, query="question", name="handbook", version=workload.fingerprint)
 
 
 # The handbook ---------------------------------------------------------------------------------------------------------

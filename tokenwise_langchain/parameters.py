@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Iterable, Mapping
@@ -70,8 +71,17 @@ def called(model: BaseChatModel, params: Fields) -> Called:
     """
     tracing = _tracing(model, params)
     name = tracing.get("ls_model_name") or model_name(model)
-    parameters = {"model": model_parameters(model), "call": canonical(important(params))}
+    parameters = {"model": model_parameters(model), "call": call_parameters(params)}
     return Called(model=str(name), provider=tracing.get("ls_provider"), parameters=parameters, params=params)
+
+
+def call_parameters(params: Fields) -> dict[str, Any]:
+    """Return the parameters of one call; in which order tools are offered changes no meaning."""
+    parameters: dict[str, Any] = canonical(important(params))
+    for name in ("tools", "functions"):
+        if isinstance(parameters.get(name), list):
+            parameters[name] = sorted(parameters[name], key=lambda tool: json.dumps(tool, sort_keys=True, default=str))
+    return {name: value for name, value in parameters.items() if value != []}
 
 
 def model_name(model: BaseChatModel) -> str:

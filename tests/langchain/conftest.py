@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from langchain_core.callbacks import BaseCallbackHandler
-from langchain_core.language_models import GenericFakeChatModel
-from langchain_core.messages import AIMessage
+from langchain_core.language_models import BaseChatModel, GenericFakeChatModel
+from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
+from langchain_core.utils.function_calling import convert_to_openai_tool
+from pydantic import Field, PrivateAttr
 
+from tokenwise_core.cache import MemoryEntries, SemanticCache
 from tokenwise_core.demo.workload import RecordedCall, Turn
-from tokenwise_core.testing import Replay
+from tokenwise_core.testing import HashEmbedder, Replay
 from tokenwise_core.usage.runtime import make_runtime
 from tokenwise_core.usage.store import MemoryStore
 from tokenwise_langchain import ReplayChatModel, TokenBreakdownHandler
+from tokenwise_langchain.served import message_chunks
 
 QUESTION = "How long does a refund of order A-17 take?"
 ANSWER = "A refund of order A-17 takes five working days."
@@ -100,3 +106,84 @@ class Silent(BaseCallbackHandler):
     """Does nothing, in the caller's thread: what ours is compared with."""
 
     run_inline = True
+
+
+class Counted(BaseChatModel):
+    """Answers with *says* (or what it makes of the last message), slowly if told so, and counts how often it is asked.
+
+    It is a LangChain-serialisable model, as the integrations are: its parameters' string is computed once.
+    """
+
+    says: Any = Field(default=None, exclude=True)
+    temperature: float = 0.0
+    model: str = "gpt-5-mini"
+    seconds: float = Field(default=0.0, exclude=True)
+    usage: dict[str, Any] | None = Field(
+        default_factory=lambda: {"input_tokens": 90, "output_tokens": 10, "total_tokens": 100}, exclude=True
+    )
+    _asked: list[list[BaseMessage]] = PrivateAttr(default_factory=list)
+
+    @classmethod
+    def is_lc_serializable(cls) -> bool:
+        return True
+
+    @property
+    def calls(self) -> int:
+        return len(self._asked)
+
+    @property
+    def _llm_type(self) -> str:
+        return "counted"
+
+    def _answer(self, messages: list[BaseMessage]) -> AIMessage:
+        self._asked.append(messages)
+        if self.seconds:
+            time.sleep(self.seconds)
+        answer = self.says(messages) if callable(self.says) else self.says
+        if isinstance(answer, Exception):
+            raise answer
+        if isinstance(answer, AIMessage):
+            return answer.model_copy(deep=True)
+        text = f"Answer to: {messages[-1].text}" if answer is None else answer
+        metadata = {"model_name": self.model, "model_provider": "openai", "finish_reason": "stop", "id": "resp_1"}
+        return reply(text, usage=self.usage, response_metadata=metadata)
+
+    def _generate(
+        self, messages: list[BaseMessage], stop: Any = None, run_manager: Any = None, **kwargs: Any
+    ) -> ChatResult:
+        return ChatResult(generations=[ChatGeneration(message=self._answer(messages))])
+
+    def _stream(
+        self, messages: list[BaseMessage], stop: Any = None, run_manager: Any = None, **kwargs: Any
+    ) -> Iterator[ChatGenerationChunk]:
+        for chunk in message_chunks(self._answer(messages)):
+            yield ChatGenerationChunk(message=chunk)
+
+    def bind_tools(self, tools: Any, *, tool_choice: Any = None, **kwargs: Any) -> Any:
+        if tool_choice:
+            kwargs["tool_choice"] = tool_choice
+        return self.bind(tools=[convert_to_openai_tool(tool) for tool in tools], **kwargs)
+
+
+@pytest.fixture
+def counted() -> type[Counted]:
+    return Counted
+
+
+@pytest.fixture
+def new_cache() -> Iterator[Callable[..., SemanticCache]]:
+    """Make semantic caches for everybody, in memory, that embed by hashing; other settings as given."""
+    made: list[SemanticCache] = []
+
+    def make(**settings: Any) -> SemanticCache:
+        if "namespace" not in settings:
+            settings.setdefault("shared", True)
+        settings = {"entries": MemoryEntries(), "embedder": HashEmbedder(), "explore": 0.0, **settings}
+        cache = SemanticCache(**settings, deadline_ms=5_000)
+        assert cache.ready()
+        made.append(cache)
+        return cache
+
+    yield make
+    for cache in made:
+        cache.close()
