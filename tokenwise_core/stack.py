@@ -81,8 +81,8 @@ class Lever(Protocol[R, A]):  # type: ignore[misc]  # both stand in a generator:
         ...
 
 
-class Model(Protocol[R, A, C]):  # type: ignore[misc]  # see above
-    """What stands behind the last lever, and how a stream's chunks (*C*) make an answer (*A*), and an answer chunks."""
+class Model(Protocol[R, A]):  # type: ignore[misc]  # as above, for who implements it
+    """What stands behind the last lever."""
 
     def call(self, request: R) -> A:
         """Answer."""
@@ -91,6 +91,10 @@ class Model(Protocol[R, A, C]):  # type: ignore[misc]  # see above
     async def acall(self, request: R) -> A:
         """Answer, awaited."""
         ...
+
+
+class StreamingModel(Model[R, A], Protocol[R, A, C]):  # type: ignore[misc]  # as above
+    """A model that streams; it knows how chunks (*C*) make an answer (*A*), and an answer chunks."""
 
     def open(self, request: R) -> Iterator[C]:
         """Begin to answer as a stream."""
@@ -133,11 +137,11 @@ class Stack(Generic[R, A]):
 
     # Plain ------------------------------------------------------------------------------------------------------------
 
-    def call(self, request: R, model: Model[R, A, Any]) -> A:
+    def call(self, request: R, model: Model[R, A]) -> A:
         """Return the answer of *model* to *request*, or that of a lever in its stead."""
         return self._call(self._depth(), request, model)
 
-    def _call(self, at: int, request: R, model: Model[R, A, Any]) -> A:
+    def _call(self, at: int, request: R, model: Model[R, A]) -> A:
         if at == len(self.levers):
             return model.call(request)
         passage = self._passage(at, request)
@@ -153,11 +157,11 @@ class Stack(Generic[R, A]):
 
     # Awaited ----------------------------------------------------------------------------------------------------------
 
-    async def acall(self, request: R, model: Model[R, A, Any]) -> A:
+    async def acall(self, request: R, model: Model[R, A]) -> A:
         """Return the answer of *model* to *request*, or that of a lever in its stead; nothing blocks the loop."""
         return await self._acall(self._depth(), request, model)
 
-    async def _acall(self, at: int, request: R, model: Model[R, A, Any]) -> A:
+    async def _acall(self, at: int, request: R, model: Model[R, A]) -> A:
         if at == len(self.levers):
             return await model.acall(request)
         passage = self._passage(at, request)
@@ -174,17 +178,19 @@ class Stack(Generic[R, A]):
 
     # Streams ----------------------------------------------------------------------------------------------------------
 
-    def stream(self, request: R, model: Model[R, A, C]) -> Iterator[C]:
+    def stream(self, request: R, model: StreamingModel[R, A, C]) -> Iterator[C]:
         """Return the chunks of an answer. The levers decide, and the model is asked, before this returns."""
         return self._open(self._depth(), request, model)
 
-    def _open(self, at: int, request: R, model: Model[R, A, C]) -> Iterator[C]:
+    def _open(self, at: int, request: R, model: StreamingModel[R, A, C]) -> Iterator[C]:
         if at == len(self.levers):
             return model.open(request)
         passage = self._passage(at, request)
         return self._resume(at, passage, passage.begin(), model)
 
-    def _resume(self, at: int, passage: _Passage[R, A], step: _Step[R, A], model: Model[R, A, C]) -> Iterator[C]:
+    def _resume(
+        self, at: int, passage: _Passage[R, A], step: _Step[R, A], model: StreamingModel[R, A, C]
+    ) -> Iterator[C]:
         """Go on from *step* until there are chunks to read."""
         while not isinstance(step, _Done):
             try:
@@ -198,7 +204,7 @@ class Stack(Generic[R, A]):
         return model.replay(step.answer)
 
     def _relay(
-        self, at: int, passage: _Passage[R, A], chunks: Iterator[C], model: Model[R, A, C]
+        self, at: int, passage: _Passage[R, A], chunks: Iterator[C], model: StreamingModel[R, A, C]
     ) -> Generator[C, None, None]:
         """Hand the chunks on, and their sum to the lever at the end; the first `yield` is for `_begun`."""
         heard: _Heard[A, C] = _Heard(model)
@@ -219,18 +225,18 @@ class Stack(Generic[R, A]):
         else:
             passage.ended(heard.said)
 
-    async def astream(self, request: R, model: Model[R, A, C]) -> AsyncIterator[C]:
+    async def astream(self, request: R, model: StreamingModel[R, A, C]) -> AsyncIterator[C]:
         """Return the chunks of an answer, awaited; see `stream`."""
         return await self._aopen(self._depth(), request, model)
 
-    async def _aopen(self, at: int, request: R, model: Model[R, A, C]) -> AsyncIterator[C]:
+    async def _aopen(self, at: int, request: R, model: StreamingModel[R, A, C]) -> AsyncIterator[C]:
         if at == len(self.levers):
             return await model.aopen(request)
         passage = self._passage(at, request)
         return await self._aresume(at, passage, passage.begin(), model)
 
     async def _aresume(
-        self, at: int, passage: _Passage[R, A], step: _Step[R, A], model: Model[R, A, C]
+        self, at: int, passage: _Passage[R, A], step: _Step[R, A], model: StreamingModel[R, A, C]
     ) -> AsyncIterator[C]:
         while not isinstance(step, _Done):
             try:
@@ -245,7 +251,7 @@ class Stack(Generic[R, A]):
         return _awaited(model.replay(step.answer))
 
     async def _arelay(
-        self, at: int, passage: _Passage[R, A], chunks: AsyncIterator[C], model: Model[R, A, C]
+        self, at: int, passage: _Passage[R, A], chunks: AsyncIterator[C], model: StreamingModel[R, A, C]
     ) -> AsyncGenerator[C, None]:
         heard: _Heard[A, C] = _Heard(model)
         try:
@@ -359,8 +365,8 @@ class _Heard(Generic[A, C]):
 
     __slots__ = ("_model", "begun", "said")
 
-    def __init__(self, model: Model[Any, A, C]) -> None:
-        self._model: Model[Any, A, C] | None = model
+    def __init__(self, model: StreamingModel[Any, A, C]) -> None:
+        self._model: StreamingModel[Any, A, C] | None = model
         self.begun = False
         self.said: A | None = None
 

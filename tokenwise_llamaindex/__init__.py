@@ -15,11 +15,13 @@ from tokenwise_core.lazy import loader
 if TYPE_CHECKING:
     from tokenwise_llamaindex.callbacks import TokenBreakdownHandler
     from tokenwise_llamaindex.convert import CoreEmbedding, LlamaIndexEmbedder
+    from tokenwise_llamaindex.engines import CachedQueryEngine
     from tokenwise_llamaindex.hits import TokenwiseCacheHitEvent
     from tokenwise_llamaindex.llm import TokenwiseLLM
     from tokenwise_llamaindex.testing import ReplayLLM
 
 _HOMES = {
+    "CachedQueryEngine": "engines",
     "CoreEmbedding": "convert",
     "LlamaIndexEmbedder": "convert",
     "ReplayLLM": "testing",
@@ -29,6 +31,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "CachedQueryEngine",
     "CoreEmbedding",
     "LlamaIndexEmbedder",
     "ReplayLLM",

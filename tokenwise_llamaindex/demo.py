@@ -32,6 +32,7 @@ from tokenwise_core.scoping import scope
 from tokenwise_core.testing import PromptCache, Replay
 from tokenwise_llamaindex.callbacks import TokenBreakdownHandler
 from tokenwise_llamaindex.convert import CoreEmbedding
+from tokenwise_llamaindex.llm import TokenwiseLLM
 from tokenwise_llamaindex.testing import ReplayLLM
 
 PAGES = 5  # handbook pages given with a question, as in LangChain's half
@@ -39,7 +40,10 @@ HISTORY_TOKENS = 100_000  # more than any conversation has: cutting it is a late
 
 
 def run(context: DemoContext) -> list[DemoAnswer]:
-    """Put the conversations to the agent or, in RAG style, to the chat engine; single questions to the query engine."""
+    """Put the conversations to the agent or, in RAG style, to the chat engine; single questions to the query engine.
+
+    The help box is a query engine, too, with a day's questions of many people.
+    """
     try:
         asyncio.get_running_loop()
     except RuntimeError:
@@ -49,9 +53,9 @@ def run(context: DemoContext) -> list[DemoAnswer]:
 
 
 def _run(context: DemoContext) -> list[DemoAnswer]:
-    workload, model = context.workload, _model(context)
-    talks = [c for c in workload.conversations if c.style != "rag"]
-    chats = [c for c in workload.conversations if c.style == "rag"]
+    workload, plain = context.workload, _model(context)
+    model = plain if context.cache is None else TokenwiseLLM(plain, cache=context.cache)
+    talks, chats, faq = workload.styled("agent", "mixed"), workload.styled("rag"), workload.styled("faq")
     with TokenBreakdownHandler(runtime=context.runtime) as handler, asyncio.Runner() as runner:
         with scope(application=APPLICATION, task="indexing"):
             retriever = index_of(workload.documents, context.embedder).as_retriever(similarity_top_k=PAGES)
@@ -60,6 +64,7 @@ def _run(context: DemoContext) -> list[DemoAnswer]:
             *played(talks, lambda c: agent_for(c, model, retriever, context, runner), path="agent"),
             *played(chats, lambda _: chat_for(model, retriever, workload), path="chat engine"),
             *played(chats, lambda _: query_for(model, retriever, workload), path="query engine", only=_is_single),
+            *played(faq, lambda _: query_for(model, retriever, workload), path="help box"),
         ]
         handler.flush()
     return answers

@@ -73,7 +73,7 @@ def call_settings(params: Mapping[str, Any]) -> dict[str, Any]:
     return {
         name: _plain(name, value)
         for name, value in sorted(params.items())
-        if value is not None and name not in _UNSAID and not _SECRET.search(name)
+        if value is not None and name not in _UNSAID and not is_secret(name)
     }
 
 
@@ -88,13 +88,9 @@ def provider_name(llm: LLM) -> str | None:
     return said if isinstance(said, str) else provider_of(llm.class_name())
 
 
-def plain_settings(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return those of an object's attributes that are plain values, as JSON, secrets left out."""
-    return {
-        name: value
-        for name, value in sorted(values.items())
-        if isinstance(value, str | int | float | bool) and not _SECRET.search(name)
-    }
+def is_secret(name: str) -> bool:
+    """Say whether a setting of this name is a key, a password or a header."""
+    return _SECRET.search(name) is not None
 
 
 def _plain(name: str, value: Any, deep: int = 0) -> Any:
@@ -114,7 +110,7 @@ def _plain(name: str, value: Any, deep: int = 0) -> Any:
     if isinstance(value, Mapping):
         inner = ((str(key), content) for key, content in value.items())
         bag = name in _BAGS
-        return {key: _plain(key, content, deep + 1) for key, content in inner if not (bag and _SECRET.search(key))}
+        return {key: _plain(key, content, deep + 1) for key, content in inner if not (bag and is_secret(key))}
     if isinstance(value, list | tuple):
         return [_plain(name, content, deep + 1) for content in value]
     if isinstance(value, set | frozenset):

@@ -28,7 +28,6 @@ from llama_index.core.instrumentation.events.llm import (
     LLMCompletionEndEvent,
     LLMCompletionStartEvent,
 )
-from llama_index_instrumentation import get_dispatcher
 from llama_index_instrumentation.base import BaseEvent
 from llama_index_instrumentation.event_handlers import BaseEventHandler
 from llama_index_instrumentation.span import BaseSpan
@@ -36,6 +35,7 @@ from llama_index_instrumentation.span_handlers import BaseSpanHandler
 from typing_extensions import override
 
 from tokenwise_core.switch import enabled
+from tokenwise_llamaindex.dispatching import attach, detach
 from tokenwise_llamaindex.generators import Generators
 from tokenwise_llamaindex.listener import Listener
 
@@ -150,19 +150,13 @@ class Router:
             log.warning("a `with` of a handler ended in another context than it began in: it may have missed calls")
 
     def _attach(self) -> None:
-        root = get_dispatcher()
-        if not any(handler is self._event_handler for handler in root.event_handlers):
-            root.add_span_handler(self._span_handler)
-            root.add_event_handler(self._event_handler)
+        attach(self._event_handler, self._span_handler)
 
     def _sweep(self) -> None:
         """Leave the dispatcher once nobody listens and nothing is under way."""
-        root = get_dispatcher()  # it can only add handlers; new lists, since another thread may be going through these
         with self._lock:
-            if self._busy():
-                return
-            root.event_handlers = [handler for handler in root.event_handlers if handler is not self._event_handler]
-            root.span_handlers = [handler for handler in root.span_handlers if handler is not self._span_handler]
+            if not self._busy():
+                detach(self._event_handler, self._span_handler)
 
     def _busy(self) -> bool:
         generators = self.generators.by_frame

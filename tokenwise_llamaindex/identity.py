@@ -1,0 +1,108 @@
+"""Which query engine it is: what makes two engines answer alike, read off the objects that LlamaIndex builds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import Enum
+from operator import itemgetter
+from typing import Any
+
+from llama_index.core.base.base_query_engine import BaseQueryEngine
+from llama_index.core.base.embeddings.base import BaseEmbedding
+from llama_index.core.bridge.pydantic import BaseModel
+from llama_index.core.llms.llm import LLM
+
+from tokenwise_llamaindex.keys import is_secret, model_settings
+
+_DEEP = 8
+_LIVE = frozenset(("callback_manager", "_callback_manager", "_docstore", "_index", "_storage_context", "_vector_store"))
+
+
+def engine_settings(engine: BaseQueryEngine) -> dict[str, Any]:
+    """Return how an engine is set up, as JSON: its retriever, synthesizer (prompts and model included) and
+    postprocessors, by their classes and settings. What is no setting (a store, a client) is there by its class alone.
+    """
+    parts = (_retriever(engine), _synthesizer(engine), *getattr(engine, "_node_postprocessors", ()))
+    return {"engine": _name(engine), "parts": [[_name(part), _settings(part)] for part in parts]}
+
+
+def index_of(engine: BaseQueryEngine) -> Any:
+    """Return the index that an engine's retriever searches, None where there is not exactly that."""
+    return getattr(_retriever(engine), "_index", None)
+
+
+def index_id_of(engine: BaseQueryEngine) -> str | None:
+    """Return the id of that index, which lasts as long as the index is stored."""
+    found = getattr(index_of(engine), "index_id", None)
+    return found if isinstance(found, str) else None
+
+
+def model_of(engine: BaseQueryEngine) -> LLM | None:
+    """Return the model that an engine answers with."""
+    llm = getattr(_synthesizer(engine), "_llm", None)
+    return llm if isinstance(llm, LLM) else None
+
+
+def output_class_of(engine: BaseQueryEngine) -> type[BaseModel] | None:
+    """Return what the engine's answers are objects of, if they are."""
+    found = getattr(_synthesizer(engine), "_output_cls", None) or getattr(model_of(engine), "output_cls", None)
+    return found if isinstance(found, type) and issubclass(found, BaseModel) else None
+
+
+def streams(engine: BaseQueryEngine) -> bool:
+    """Say whether an engine answers in streams, as far as it tells."""
+    return getattr(_synthesizer(engine), "_streaming", False) is True
+
+
+def index_epoch(index: Any) -> str:
+    """Return what changes when nodes are put into an index or taken out: how many there are, and the last.
+
+    Of an index whose vector store keeps the nodes itself, nothing is known here.
+    """
+    struct = getattr(index, "index_struct", None)
+    for name in ("nodes_dict", "nodes", "all_nodes", "table"):
+        nodes = getattr(struct, name, None)
+        if nodes:
+            return f"{len(nodes)}:{next(reversed(nodes))}"
+    return ""
+
+
+def _retriever(engine: BaseQueryEngine) -> Any:
+    return getattr(engine, "_retriever", None) or getattr(engine, "retriever", None)
+
+
+def _synthesizer(engine: BaseQueryEngine) -> Any:
+    return getattr(engine, "_response_synthesizer", None)
+
+
+def _described(value: Any, deep: int) -> Any:
+    """Return *value* as JSON, without secrets and live objects."""
+    if value is None or isinstance(value, str | int | float | bool):
+        return value.value if isinstance(value, Enum) else value
+    if deep > _DEEP:
+        return _name(value)
+    if isinstance(value, LLM):
+        return model_settings(value)
+    if isinstance(value, BaseEmbedding):
+        return [_name(value), value.model_name]
+    if isinstance(value, Mapping):
+        return _settings(value, deep)
+    if isinstance(value, list | tuple | set | frozenset):
+        items = [_described(item, deep + 1) for item in value]
+        return sorted(items, key=str) if isinstance(value, set | frozenset) else items
+    if isinstance(value, BaseModel):
+        return [_name(value), _settings(value, deep)]
+    if callable(value) and hasattr(value, "__qualname__"):
+        return f"{value.__module__}.{value.__qualname__}"
+    return _name(value)
+
+
+def _settings(value: Any, deep: int = 0) -> dict[str, Any]:
+    """Return the attributes of an object, or the items of a mapping, that are settings."""
+    fields = value if isinstance(value, Mapping) else getattr(value, "__dict__", {})
+    named = sorted(((str(name), content) for name, content in fields.items()), key=itemgetter(0))
+    return {name: _described(content, deep + 1) for name, content in named if name not in _LIVE and not is_secret(name)}
+
+
+def _name(value: object) -> str:
+    return f"{type(value).__module__}.{type(value).__qualname__}"
