@@ -10,6 +10,7 @@ import os
 import threading
 import time
 import weakref
+from collections import deque
 from collections.abc import Callable, Sequence
 from queue import Empty, SimpleQueue
 from typing import Any
@@ -20,8 +21,9 @@ EXIT_TIMEOUT_S = 2.0
 class Behind:
     """One thread that hands batches of what was put in to *write*, in order, and calls *idle* about once a second.
 
-    *write* gets at most *batch* items and must not raise. A full queue drops what comes. A forked child starts with an
-    empty queue: what the parent had queued, the parent writes.
+    What can wait (`later`) wakes nobody: it is written before *idle*. *write* gets at most *batch* items and must not
+    raise. A full queue drops what comes. A forked child starts with an empty queue: what the parent had queued, the
+    parent writes.
     """
 
     def __init__(
@@ -40,6 +42,7 @@ class Behind:
 
     def _renew(self) -> None:
         self._queue: SimpleQueue[Any] = SimpleQueue()
+        self._later: deque[Any] = deque()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._stopped = False
@@ -53,6 +56,18 @@ class Behind:
             self.dropped += 1
             return False
         self._queue.put(item)
+        if self._thread is None:
+            self._start()
+        return True
+
+    def later(self, item: object) -> bool:
+        """Queue *item* for the next second; False where there is no room for it."""
+        if self._pid != os.getpid():
+            self._renew()
+        if self._stopped or len(self._later) >= self._size:
+            self.dropped += 1
+            return False
+        self._later.append(item)
         if self._thread is None:
             self._start()
         return True
@@ -90,10 +105,12 @@ class Behind:
         while True:
             items = self._collect()
             going_on = self._pass_on(items)
-            if time.monotonic() - rested >= self._interval_s or any(isinstance(i, threading.Event) for i in items):
+            asked = not going_on or any(isinstance(item, threading.Event) for item in items)
+            if asked or time.monotonic() - rested >= self._interval_s:
                 idle, rested = self._owner_idle(), time.monotonic()
                 if idle is None:
                     return  # the cache is gone
+                self._pass_on([self._later.popleft() for _ in range(len(self._later))])
                 idle()
                 del idle
             for item in items:

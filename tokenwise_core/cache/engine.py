@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from tokenwise_core.cache.behind import Behind
 from tokenwise_core.cache.entries import Entries
-from tokenwise_core.cache.entry import CachedAnswer, Entry, HitRecord
+from tokenwise_core.cache.entry import CachedAnswer, Entry
 from tokenwise_core.cache.exact import ExactCache, Kept
 from tokenwise_core.cache.finder import Finder, Found, Policy
 from tokenwise_core.cache.gate import VOLATILE_TTL_S, exact_only, is_volatile, refused_answer, refused_request
@@ -221,13 +221,13 @@ class Engine:
 
     def _serve(self, ticket: Ticket, kept: Kept, kind: str, found: Found | None = None) -> None:
         """Make the hit, and note it behind; in the shadow it is only remembered."""
-        judgement = None if found is None else found.judgement
-        neighbour = None if found is None else found.neighbour
         now = self._options.clock()
+        neighbour = None if found is None else found.neighbour
+        judgement = None if found is None else found.judgement
         hit = Hit(
             id=f"{self._hit_prefix}{next(self._hit_numbers):06x}",
             kind=kind,
-            answer=kept.answer(),
+            answer=kept.answer() if found is None else found.entry.answer,
             similarity=None if neighbour is None else neighbour.similarity,
             score=None if judgement is None else judgement.score,
             bound=None if judgement is None else judgement.bound,
@@ -241,24 +241,7 @@ class Engine:
             return
         ticket.hit, ticket.reason, ticket.ended = hit, None, True
         self.counters.add_hit(kind, kept.saved)
-        record = HitRecord(
-            id=hit.id,
-            ts=now,
-            seq=-1,
-            kind=kind,
-            namespace=ticket.namespace or "",
-            query=None if ticket.key is None else ticket.key.query,
-            similarity=hit.similarity,
-            score=hit.score,
-            bound=hit.bound,
-            agreement=None if judgement is None else judgement.agreement,
-            features=() if judgement is None else judgement.features,
-            age_s=hit.age_s,
-            saved_tokens=kept.saved.tokens,
-            saved_nano=kept.saved.nano,
-            owner=ticket.owner,
-        )
-        self.behind.put(HitNote(record=record, kept=kept))
+        self.behind.later(HitNote(hit, ticket, kept, now))
 
     def _complete(self, ticket: Ticket, answer: CachedAnswer) -> None:
         """Take the model's answer: memory, those who wait, and the store behind. Never raises."""

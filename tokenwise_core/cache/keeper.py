@@ -16,6 +16,7 @@ from tokenwise_core.cache.exact import Kept
 from tokenwise_core.cache.finder import Finder
 from tokenwise_core.cache.gate import exact_only
 from tokenwise_core.cache.reading import read
+from tokenwise_core.cache.request import Hit
 from tokenwise_core.cache.stats import Counters
 from tokenwise_core.cache.ticket import Ticket
 from tokenwise_core.cache.verify import labels_of
@@ -36,12 +37,38 @@ class Insert:
     kept: Kept
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class HitNote:
     """A hit to be recorded; *kept* tells the entry, whose number may not be known before it is written."""
 
-    record: HitRecord
+    hit: Hit
+    ticket: Ticket
     kept: Kept
+    ts: float
+
+    def record(self) -> HitRecord | None:
+        """Return the record; None where the entry was not stored, so that there is nothing to explain."""
+        ticket, hit, judgement = self.ticket, self.hit, self.ticket.judgement
+        if self.kept.seq is None:
+            return None
+        is_semantic = hit.kind == "semantic" and judgement is not None
+        return HitRecord(
+            id=hit.id,
+            ts=self.ts,
+            seq=self.kept.seq,
+            kind=hit.kind,
+            namespace=ticket.namespace or "",
+            query=None if ticket.key is None else ticket.key.query,
+            similarity=hit.similarity,
+            score=hit.score,
+            bound=hit.bound,
+            agreement=judgement.agreement if is_semantic and judgement else None,
+            features=judgement.features if is_semantic and judgement else (),
+            age_s=hit.age_s,
+            saved_tokens=hit.saved.tokens,
+            saved_nano=hit.saved.nano,
+            owner=ticket.owner,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -211,10 +238,10 @@ class Keeper:
             self._finder().entries.evict(namespace, max_entries=limits.max_entries, max_bytes=limits.max_bytes)
 
     def _record(self, notes: Sequence[HitNote]) -> None:
-        """Record hits whose entry is stored; one that could not be stored has nothing to explain."""
-        known = [replace(note.record, seq=note.kept.seq) for note in notes if note.kept.seq is not None]
+        known = [record for note in notes if (record := note.record()) is not None]
         self._touched.update(record.seq for record in known)
-        self._finder().entries.add_hits(known)
+        if known:
+            self._finder().entries.add_hits(known)
 
     def _send_counts(self) -> None:
         entries = self._finder().entries

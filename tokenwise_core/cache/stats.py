@@ -51,44 +51,41 @@ class Counters:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._counts: Counter[str] = Counter()
-        self._unsent: Counter[str] = Counter()
-        self._saved = Spend(nano=0)
+        self._sent: Counter[str] = Counter()
 
     def add(self, name: str, n: int = 1) -> None:
         """Count *n* under "group:name"."""
         with self._lock:
             self._counts[name] += n
-            self._unsent[name] += n
 
     def add_hit(self, kind: str, saved: Spend) -> None:
         """Count a hit and what it saved."""
         with self._lock:
-            for counter in (self._counts, self._unsent):
-                counter[f"hit:{kind}"] += 1
-                counter["saved_tokens"] += saved.tokens
-                if saved.nano is None:
-                    counter["unpriced_hits"] += 1
-                else:
-                    counter["saved_nano"] += saved.nano
-            self._saved += Spend(
-                input_tokens=saved.input_tokens, output_tokens=saved.output_tokens, nano=saved.nano or 0
-            )
+            counts = self._counts
+            counts["hit:" + kind] += 1
+            counts["saved_input_tokens"] += saved.input_tokens
+            counts["saved_output_tokens"] += saved.output_tokens
+            if saved.nano is None:
+                counts["unpriced_hits"] += 1
+            else:
+                counts["saved_nano"] += saved.nano
 
     def take_unsent(self) -> dict[str, int]:
         """Return what was counted since the last time, for the store."""
         with self._lock:
-            unsent, self._unsent = self._unsent, Counter()
-        return dict(unsent)
+            unsent = {name: n - self._sent[name] for name, n in self._counts.items() if n != self._sent[name]}
+            self._sent = Counter(self._counts)
+        return unsent
 
     def give_back(self, counts: Mapping[str, int]) -> None:
         """Keep for later what could not be sent."""
         with self._lock:
-            self._unsent.update(counts)
+            self._sent.subtract(counts)
 
     def stats(self, *, trips: int, is_off: bool) -> CacheStats:
         """Return the counts as they stand."""
         with self._lock:
-            counts, saved = dict(self._counts), self._saved
+            counts = dict(self._counts)
         hits, misses = group(counts, "hit"), group(counts, "miss")
         return CacheStats(
             lookups=sum(hits.values()) + sum(misses.values()),
@@ -103,7 +100,7 @@ class Counters:
             is_off=is_off,
             labels=group(counts, "label"),
             feedback=group(counts, "feedback"),
-            saved=saved,
+            saved=saved_by(counts),
             unpriced_hits=counts.get("unpriced_hits", 0),
         )
 
@@ -112,3 +109,12 @@ def group(counts: Mapping[str, int], name: str) -> dict[str, int]:
     """Return the counts under "*name*:…", without that prefix."""
     prefix = f"{name}:"
     return {key[len(prefix) :]: n for key, n in sorted(counts.items()) if key.startswith(prefix)}
+
+
+def saved_by(counts: Mapping[str, int]) -> Spend:
+    """Return what the hits among *counts* saved; the money of those with a price."""
+    return Spend(
+        input_tokens=counts.get("saved_input_tokens", 0),
+        output_tokens=counts.get("saved_output_tokens", 0),
+        nano=counts.get("saved_nano", 0),
+    )

@@ -15,6 +15,7 @@ from tokenwise_core.cache.entries import Entries
 from tokenwise_core.cache.entries.protocol import NearestNeighbours
 from tokenwise_core.cache.finder import Finder, Policy
 from tokenwise_core.cache.index import FaissIndex
+from tokenwise_core.cache.key import DIGEST_BYTES
 from tokenwise_core.cache.verifier import Verifier
 from tokenwise_core.errors import MissingExtra
 from tokenwise_core.protocols import Clock, Embedder
@@ -89,6 +90,8 @@ class Parts:
             self.waited_for_embedder()
             if self.embedder is None:
                 finder.embedder = None
+            else:
+                finder.searcher.search(bytes(DIGEST_BYTES), self.embedder.embed(["warm"])[0], 1)
             learn()
             self._prices.price("gpt-4o")
             self.ready.set()
