@@ -49,13 +49,19 @@ class Handles:
     def _reset(self) -> None:
         self._pid = os.getpid()
         self._lock = Lock()
-        self.writer = Lock()
-        """Held by the thread that writes: threads queue here instead of polling for SQLite's lock."""
+        self._writer = Lock()
         self._idle: deque[Handle] = deque()
         self._era = 0
         self._file: _Identity | None = None
         self._malformed: _Identity | None = None
         self._logs: dict[str, _Identity | None] = {}
+
+    @property
+    def writer(self) -> Lock:
+        """Held by the thread that writes: threads queue here instead of polling for SQLite's lock."""
+        if self._pid != os.getpid():
+            self._leave_inherited()
+        return self._writer
 
     def take(self) -> Handle:
         """Return a handle that nobody else uses; give it back with `give`."""
@@ -118,8 +124,9 @@ class Handles:
             self.path, timeout=BUSY_TIMEOUT_MS / 1000, isolation_level=None, check_same_thread=False
         )
         try:
+            if not connection.execute("PRAGMA page_count").fetchone()[0]:  # else it would wait for the writer
+                connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
             for pragma in (
-                "auto_vacuum = INCREMENTAL",  # must be chosen before the first table is made
                 "journal_mode = WAL",
                 "synchronous = NORMAL",
                 f"wal_autocheckpoint = {WAL_PAGES}",
