@@ -26,7 +26,10 @@ STORE_PARTS = (
     "add_labels", "add_hits", "add_counts", "sweep", "evict",
 )  # fmt: skip
 _NOUNS = ("card", "account", "transfer", "invoice", "plan", "seat", "export", "password", "backup", "webhook")
-_FORMS = ("How do I change my {0}?", "how can I change my {0}", "Where is my {0} shown?", "Is there a limit on {0}s?")
+_FORMS = (
+    ("How do I change my {0}?", "how do I change my {0}", "How do I change my {0} ?!"),
+    ("Where is my {0} shown?", "where is my {0} shown", "Where is my {0} shown??"),
+)
 
 
 def figures(data_dir: Path, *, full: bool = False, quick: bool = False) -> list[dict[str, Any]]:
@@ -40,7 +43,7 @@ def figures(data_dir: Path, *, full: bool = False, quick: bool = False) -> list[
 
 
 def _isolation(key: str, entries: Any, requests: int) -> dict[str, Any]:
-    """Let tenants ask the same few questions, rephrased; each answer names the tenant that it was made for."""
+    """Let tenants ask the same few questions in several spellings; each answer names the tenant it was made for."""
     dice = random.Random(7)
     tenants = [f"tenant-{n}" for n in range(max(requests // 50, 20))]
     foreign = hits = 0
@@ -50,14 +53,15 @@ def _isolation(key: str, entries: Any, requests: int) -> dict[str, Any]:
         cache.ready()
         for _ in range(requests):
             tenant = dice.choice(tenants)
-            text = dice.choice(_FORMS).format(dice.choice(_NOUNS))
+            noun, form = dice.choice(_NOUNS), dice.randrange(len(_FORMS))
+            text = dice.choice(_FORMS[form]).format(noun)
             with scope(user=tenant):
                 ticket = cache.lookup(_request(text))
                 if ticket.hit is None:
-                    ticket.complete(_answer(f"{tenant} says: {text}"))
+                    ticket.complete(_answer(f"{tenant} says: {noun}, {form}"))
                 else:
                     hits += 1
-                    foreign += not ticket.hit.answer.text.startswith(f"{tenant} ")
+                    foreign += ticket.hit.answer.text != f"{tenant} says: {noun}, {form}"
         kinds = cache.stats().hits
     note = f"{hits:,} hits ({', '.join(f'{kind} {n:,}' for kind, n in kinds.items())}) over {len(tenants):,} tenants"
     return _figure(key, foreign, n=requests, note=note)

@@ -15,6 +15,7 @@ __version__ = "0.1.0"
 logging.getLogger("tokenwise").addHandler(logging.NullHandler())  # libraries are silent until the application listens
 
 if TYPE_CHECKING:
+    from tokenwise_core.cache import CachedAnswer, CacheRequest, SemanticCache
     from tokenwise_core.errors import BadInput, MissingExtra, StoreError, StoreTooNew, TokenwiseError
     from tokenwise_core.messages import Answer, Message, OutputSchema, Prompt, ToolCall, ToolDefinition
     from tokenwise_core.scoping import Scope, carry_scope, current_scope, scope
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from tokenwise_core.usage.store import Query, Store, open_store
 
 _HOMES = {
+    "cache": ("CacheRequest", "CachedAnswer", "SemanticCache"),
     "errors": ("BadInput", "MissingExtra", "StoreError", "StoreTooNew", "TokenwiseError"),
     "messages": ("Answer", "Message", "OutputSchema", "Prompt", "ToolCall", "ToolDefinition"),
     "scoping": ("Scope", "carry_scope", "current_scope", "scope"),
@@ -51,6 +53,8 @@ __all__ = [
     "Answer",
     "BadInput",
     "Breakdown",
+    "CacheRequest",
+    "CachedAnswer",
     "Component",
     "Cost",
     "CountSource",
@@ -65,6 +69,7 @@ __all__ = [
     "Runtime",
     "Saving",
     "Scope",
+    "SemanticCache",
     "Settings",
     "Spend",
     "Status",
