@@ -61,8 +61,8 @@ class DriftWatch:
     """
 
     ODDS = 4.0
-    ALARM = 9.0
-    _SURE, _UNSURE = 0.005, 0.6
+    ALARM = 12.0
+    _SURE, _UNSURE = 0.005, 0.95
 
     __slots__ = ("level",)
 

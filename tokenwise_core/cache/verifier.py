@@ -85,7 +85,8 @@ class Verifier:
         if features[COMPANY]:
             expected = self._company.expected(features)
             self._company.add(features, wrong=not label.same, weight=FEEDBACK_WEIGHT if feedback else 1.0)
-            if not feedback and self._drift.alarms(expected, wrong=not label.same):
+            watched = self._company.has_evidence and not feedback
+            if watched and self._drift.alarms(expected, wrong=not label.same):
                 self._company.forget()
                 self._alone.forget()
         if features[NEAREST]:
@@ -138,6 +139,10 @@ class _Head:
     def _reset(self) -> None:
         self._model = Logistic(coefficients=self._prior, covariance=np.diag(1 / self._precision))
         self._evidence: Evidence | None = None
+
+    @property
+    def has_evidence(self) -> bool:
+        return len(self.rows) >= ENOUGH
 
     def estimate(self, features: Sequence[float]) -> Estimate:
         error, evidence = self.expected(features), self._evidence
