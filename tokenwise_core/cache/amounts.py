@@ -135,27 +135,32 @@ def _value(words: Sequence[str], at: int) -> tuple[str | None, int]:
 
 
 def _spelt(words: Sequence[str], at: int) -> tuple[str | None, int]:
-    """Read a number in words: "two thousand and five", "a hundred"."""
+    """Read a number in words: "two thousand and five", "a hundred"; "one two three" are three numbers."""
+    start = at
     total = part = 0
-    start, seen = at, 0
+    scale = max(_SCALES.values()) * 1000
     while at < len(words):
         word = words[at]
-        if word in _SMALL or word in _TENS:
-            part += _SMALL.get(word, _TENS.get(word, 0))
-        elif word == "hundred":
+        value = _SMALL.get(word, _TENS.get(word))
+        if value is not None and (part % 100 == 0 or (part % 10 == 0 and part % 100 > 19 and 0 < value < 10)):
+            part += value
+        elif word == "hundred" and part < 100:
             part = max(part, 1) * 100
-        elif word in _SCALES:
-            total, part = total + max(part, 1) * _SCALES[word], 0
-        elif not (word == "and" and seen and part % 100 == 0 and at + 1 < len(words) and words[at + 1] in _SMALL):
+        elif word in _SCALES and word != "hundred" and _SCALES[word] < scale and (part or at == start):
+            scale = _SCALES[word]
+            total, part = total + max(part, 1) * scale, 0
+        elif not (
+            word == "and" and at > start and part % 100 == 0 and words[at + 1 : at + 2] and words[at + 1] in _SMALL
+        ):
             break
-        seen += 1
         at += 1
-    if not seen:
+        if value == 0:
+            break
+    if at == start:
         return None, start + 1
-    if (
-        seen == 1
-        and words[start] == "one"
-        and UNITS.get(words[at] if at < len(words) else "", "time") in ("time", "day")
-    ):
+    if at == start + 1 and words[start] == "one" and UNITS.get(words[at] if at < len(words) else "", "time") in _IDLE:
         return None, start + 1  # "this one", "one day": rarely a count
     return str(total + part), at
+
+
+_IDLE = ("time", "day", "second")

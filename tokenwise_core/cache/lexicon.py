@@ -63,7 +63,7 @@ exit; join leave,quit; attach detach; hire fire; employer employee; borrow lend;
 debit credit; income expense; profit loss; asset liability; supply demand; save spend; earn spend; ask answer;
 question answer; attack defend; attacker defender; expand shrink,collapse,contract; compress decompress,extract; zip
 unzip; freeze unfreeze,thaw; pause resume; mount unmount; load unload; pack unpack; wrap unwrap; bind unbind; link
-unlink; dress undress; do undo; redo undo; rise fall; ascending descending; ascend descend; horizontal vertical; front
+unlink; dress undress; redo undo; rise fall; ascending descending; ascend descend; horizontal vertical; front
 back,rear; major minor; majority minority; minimum maximum; optional required,mandatory; common rare; often
 rarely,seldom; frequently rarely; always never,sometimes; everyone nobody; all none; everything nothing; same
 different; similar different; equal unequal; inner outer; internal external; domestic international,foreign; local
@@ -78,11 +78,11 @@ build destroy; insert delete,remove; keep discard,delete; publish unpublish; sho
 cause; cure cause; help hurt,harm; support oppose; agree disagree; conservative liberal; democrat republican;
 left-wing right-wing; liberal conservative; capitalism communism,socialism; atheist theist; physical mental,virtual;
 real fake; natural artificial; rural urban; odd even; single double,married; once twice; whole half,partial; partial
-full; partially fully; acid base; inhale exhale; inhalation exhalation; absorb emit; push pop; get post; read write;
+full; partially fully; acid base; inhale exhale; inhalation exhalation; absorb emit; push pop; read write;
 client server; input output; buyer seller; teacher student; doctor patient; parent child; plaintiff defendant; winner
 loser; predator prey; hypertension hypotension; hyperthyroidism hypothyroidism; macroeconomics microeconomics; macro
 micro; proponent opponent; arrive leave; inbound outbound; incoming outgoing; inflow outflow; inflation deflation;
-export import; immigrate emigrate; ingoing outgoing; above below; with without; dark light; wireless wired; prepaid
+export import; immigrate emigrate; ingoing outgoing; above below; dark light; wireless wired; prepaid
 postpaid; gross net; wholesale retail; lease buy; rent buy,own
 """
 
@@ -137,6 +137,38 @@ def _without_ending(word: str) -> str:
 
 OPPOSITES: dict[str, frozenset[str]] = _opposites()
 """Stem → the stems that mean its opposite."""
+
+
+_SYNONYMS = """
+get obtain receive acquire; cancel terminate close end; support accept; additional extra another; new another; issue
+problem trouble difficulty; importance significance purpose point; fast quick quickly soon immediately; begin start;
+buy purchase; help assist; ask request; show display; choose select pick; fix solve resolve repair; big large; small
+little; method way option; change modify alter; make create set; delete remove erase; use utilize employ; verify
+confirm check; need require want; error mistake; allow permit; keep continue; happen occur; error problem; real actual
+genuine; high much; seem look appear; max most maximum; cost price fee charge; pay payment; phone mobile cellphone;
+automobile car; movie film; photo picture image; job work; kid child; speak talk; answer reply respond; find locate;
+send transfer; return refund; return revert; pending processing; take eat swallow; wrong incorrect; odd strange weird;
+happy glad; sad unhappy; smart intelligent clever; important crucial essential; hard difficult; easy simple; rich
+wealthy; sick ill; begin commence; end finish; finish complete; deny decline reject refuse; apartment flat; store
+shop; trip travel journey; money cash fund; home house; improve enhance; reduce lower decrease; increase raise; learn
+study; join enter; near close; scared afraid frightened; angry mad; thankful grateful; brave courageous; quiet silent;
+famous well-known; whole entire; kind type sort; advice tip suggestion; meaning definition; teacher instructor; doctor
+physician; lawyer attorney; anywhere everywhere; common usual; normal usual; safe secure; dangerous risky; permit
+licence license; accurate correct right
+"""
+
+
+def _synonyms() -> dict[str, frozenset[str]]:
+    table: dict[str, set[str]] = {}
+    for line in _SYNONYMS.split(";"):
+        stems = {stem(word) for word in line.split()}
+        for word in stems:
+            table.setdefault(word, set()).update(stems - {word})
+    return {word: frozenset(others) for word, others in table.items()}
+
+
+SYNONYMS: dict[str, frozenset[str]] = _synonyms()
+"""Stem → stems that ask for the same thing where they stand in its place."""
 
 
 def opposed(one: str, other: str) -> bool:

@@ -13,6 +13,9 @@ from tokenwise_core.cache.amounts import NUMBER_WORDS, amounts
 from tokenwise_core.cache.lexicon import NAMES, OPPOSITES, stem
 from tokenwise_core.cache.scan import Scan, names, scan
 from tokenwise_core.cache.words import (
+    AUXILIARIES,
+    CALENDAR,
+    DATED,
     DEICTICS,
     ENGLISH,
     FILLERS,
@@ -58,8 +61,11 @@ class Reading:
     asides: frozenset[str] = frozenset()
 
     def to_json(self) -> dict[str, Any]:
-        """Return JSON that `from_json` reads; what is empty is left out."""
-        return {name: _plain(value) for name in _NAMES if (value := getattr(self, name)) != _DEFAULTS.get(name)}
+        """Return JSON that `from_json` reads; what is empty, or follows from the words, is left out."""
+        data = {name: _plain(value) for name in _NAMES if (value := getattr(self, name)) != _DEFAULTS.get(name)}
+        if self.plain == " ".join(self.words):
+            del data["plain"]
+        return data
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
@@ -69,6 +75,7 @@ class Reading:
             for name, value in data.items()
             if name in _NAMES
         }
+        known.setdefault("plain", " ".join(known.get("words", ())))
         return cls(**known)
 
 
@@ -121,6 +128,7 @@ def _meaning(words: Sequence[str], found: Scan) -> dict[str, Any]:
         "poles": _poles(words),
         "degrees": roles.degrees(words),
         "times": roles.times(words),
+        "days": roles.days(words),
         "people": roles.people(words),
         "possessed": roles.possessed(words),
         "coordinated": roles.coordinated(words) if "and" in words or "or" in words else frozenset(),
@@ -148,27 +156,39 @@ def _english(words: Sequence[str]) -> bool:
     if sum(map(str.isascii, letters)) * 10 < len(letters) * 7:
         return False
     english = sum(word in ENGLISH for word in letters)
-    foreign = sum(word in FOREIGN for word in letters)
+    foreign = sum(word in FOREIGN or not word.isascii() for word in letters)
     return english >= foreign and (english > 0 or foreign == 0) and english * 12 >= len(letters) - 8
 
 
 def _known_names(words: Sequence[str]) -> frozenset[str]:
-    return frozenset(stem(word) for word in words if word in NAMES)
+    """Return the stems of names that need no capital: places, nations, weekdays, months."""
+    found = {stem(word) for word in words if word in NAMES or word in CALENDAR}
+    for at, word in enumerate(words):
+        if word in ("may", "march") and (
+            (at and words[at - 1] in DATED) or (words[at + 1 : at + 2] and words[at + 1][0].isdecimal())
+        ):
+            found.add(word)
+    return frozenset(found)
 
 
 def _question_word(words: Sequence[str]) -> str:
+    """Return "who", "when", "where", "why", "how", "how much" …; "" for "what", whose answer may be any of them."""
     for at, word in enumerate(words):
-        kind = WH.get(word)
-        if kind:
-            after = words[at + 1] if at + 1 < len(words) else ""
-            return (
-                f"how {after}" if kind == "how" and after in ("much", "many", "long", "old", "far", "often") else kind
-            )
+        if word not in WH:
+            continue
+        after = words[at + 1] if at + 1 < len(words) else ""
+        if word == "how":
+            return "why" if after == "come" else f"how {after}" if after in _MEASURES else "how"
+        if word in ("who", "whom", "whose"):
+            return "who"
+        if after in AUXILIARIES:  # "when I paid" asks nothing
+            return "" if WH[word] == "what" else word
     return ""
 
 
+_MEASURES = frozenset({"much", "many", "long", "old", "far", "often", "big", "tall", "fast"})
 _PARTICLES = frozenset({"in", "out"})
-_PARTICLE_VERBS = frozenset(["log", "sign", "opt", "check", "cash", "clock", "phase", "logged", "signed", "checked"])
+_PARTICLE_VERBS = frozenset(["log", "sign", "opt", "check", "clock", "phase", "logged", "signed", "checked"])
 
 
 def _poles(words: Sequence[str]) -> frozenset[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from tokenwise_core.cache.lexicon import participle, stem
 from tokenwise_core.cache.words import (
@@ -10,6 +10,7 @@ from tokenwise_core.cache.words import (
     AUXILIARIES,
     BE,
     COORDINATORS,
+    CORRELATIVES,
     DEICTICS,
     DIRECTIONS,
     FEMININE,
@@ -17,17 +18,21 @@ from tokenwise_core.cache.words import (
     FIRST_PERSON,
     MASCULINE,
     NEGATORS,
+    PERIODS,
+    RELATIVE_DAYS,
     SECOND_PERSON,
     STOP,
     SYMMETRIC,
     TIME_ORDER,
+    UNKNOWING,
     WH,
 )
 
 _SYMMETRIC = frozenset(stem(word) for word in SYMMETRIC)
-_DOUBTS = frozenset(["know", "understand", "sure", "remember", "recall", "certain", "clear", "figure", "think"])
 _AHEAD = 5
 """Words looked at beyond one that points at what follows it."""
+_BACK = 12
+"""Words looked back for the verb of a clause: reading stays linear in the length of a text."""
 
 
 def content(word: str) -> bool:
@@ -87,8 +92,9 @@ def _idle(words: Sequence[str], at: int) -> bool:
         return True
     if word == "not" and at and words[at - 1] == "or":
         return True
-    beyond = words[at + 2] if at + 2 < len(words) else ""
-    return word == "not" and after in _DOUBTS and (beyond in WH or beyond in ("if", "whether"))
+    ahead = at + (2 if after == "be" else 1)
+    doubt, beyond = (*words[ahead : ahead + 2], "", "")[:2]
+    return word == "not" and doubt in UNKNOWING and (beyond in WH or beyond in ("if", "whether", "but"))
 
 
 def people(words: Sequence[str]) -> tuple[str, ...]:
@@ -128,8 +134,17 @@ def times(words: Sequence[str]) -> frozenset[str]:
             found.add(word)
         elif word in ("use", "used") and list(words[at + 1 : at + 2]) == ["to"] and _formerly(words, at):
             found.add("used to")
-        elif word == "becoming" and any(before in BE for before in words[:at]):
+        elif word == "becoming" and any(before in BE for before in words[max(0, at - _BACK) : at]):
             found.add("becoming")
+    return frozenset(found)
+
+
+def days(words: Sequence[str]) -> frozenset[str]:
+    """Return the times told from today: "yesterday", "next week"."""
+    found = {word for word in words if word in RELATIVE_DAYS}
+    for at, word in enumerate(words[:-1]):
+        if word in ("last", "this", "next", "previous", "past") and words[at + 1] in PERIODS:
+            found.add(f"{'last' if word in ('previous', 'past') else word} {words[at + 1]}")
     return frozenset(found)
 
 
@@ -137,7 +152,8 @@ def _formerly(words: Sequence[str], at: int) -> bool:
     """Say whether "used to" at *at* means formerly: not "I am used to", "the card I used to pay", "what I use to"."""
     if not at or words[at - 1] in BE or words[at - 1] in ("get", "got", "getting"):
         return False
-    return words[at] == "used" or ("did" in words[:at] and WH.keys().isdisjoint(words[:at]))
+    before = words[max(0, at - _BACK) : at]
+    return words[at] == "used" or ("did" in before and WH.keys().isdisjoint(before))
 
 
 def degrees(words: Sequence[str]) -> frozenset[str]:
@@ -163,7 +179,10 @@ def passive(words: Sequence[str]) -> tuple[str, ...]:
     for at in range(2, len(words) - 1):
         if words[at] != "by" or not participle(words[at - 1]):
             continue
-        be = next((i for i in range(at - 2, -1, -1) if words[i] in BE or words[i] in ("get", "got")), None)
+        be = next(
+            (i for i in range(at - 2, max(-1, at - 2 - _BACK), -1) if words[i] in BE or words[i] in ("get", "got")),
+            None,
+        )
         if be is None:
             continue
         patient = last_content(words[be + 1 : at - 1], at) or last_content(words, be)
@@ -173,13 +192,40 @@ def passive(words: Sequence[str]) -> tuple[str, ...]:
     return ()
 
 
+def suffers(words: Sequence[str], patient: str) -> bool:
+    """Say whether *patient* is what something is done to in a passive, with "by" or without."""
+    be = next((at for at, word in enumerate(words) if word in BE), len(words))
+    done = next((at for at in range(be + 1, len(words)) if participle(words[at])), None)
+    return done is not None and (
+        patient == last_content(words[be + 1 : done], done) or patient == last_content(words, be)
+    )
+
+
+_UNORDERED = ARTICLES | CORRELATIVES
+
+
 def sequence(words: Sequence[str]) -> tuple[str, ...]:
     """Return the words in order without articles and fillers, content as stems: what `swapped` compares."""
     return tuple(
         stem(word) if word not in STOP else word
         for word in words
-        if word not in ARTICLES and (word not in FILLERS or word in STOP)
+        if word not in _UNORDERED and (word not in FILLERS or word in STOP)
     )
+
+
+_KNOWN = frozenset({"the", *_OWNERS, "this", "that", "these", "those"})
+_LIGHT = frozenset({"still", "yet", "already"})
+
+
+def narrows(words: Sequence[str], added: str) -> bool:
+    """Say whether the word with the stem *added* narrows the content word after it.
+
+    It does not where that is known ("my new card"), nor where it says how or how long ("directly", "still").
+    """
+    for at, word in enumerate(words[:-1]):
+        if at and stem(word) == added and words[at - 1] not in _KNOWN and content(words[at + 1]):
+            return not word.endswith("ly") and word not in _LIGHT
+    return False
 
 
 _LONGEST_SIDE = 6
@@ -225,13 +271,18 @@ def swap_kind(found: Sequence[str]) -> str:
     return "argument_order"
 
 
-def reversed_core(one: Sequence[str], other: Sequence[str]) -> bool:
-    """Say whether two neighbours of a shared content word changed sides: "Alice owes Bob", "… that Bob owes Alice"."""
+def reversed_core(one: Sequence[str], other: Sequence[str], among: Collection[str] | None = None) -> bool:
+    """Say whether two neighbours of a shared content word changed sides: "Alice owes Bob", "… that Bob owes Alice".
+
+    Both must be *among* these where some are given.
+    """
     places = {word: at for at, word in enumerate(other)}
     for at in range(1, len(one) - 1):
         there = places.get(one[at], 0)
         if 0 < there < len(other) - 1 and other[there - 1] == one[at + 1] and other[there + 1] == one[at - 1]:
-            return one[at] not in _SYMMETRIC and one[at - 1] != one[at + 1]
+            sides = {one[at - 1], one[at + 1]}
+            if one[at] not in _SYMMETRIC and len(sides) == 2 and (among is None or sides <= set(among)):
+                return True
     return False
 
 

@@ -76,10 +76,20 @@ def _word(chunk: str, found: Scan) -> None:
     if low != chunk:
         found.capitals[len(found.words)] = chunk
     spelt = CONTRACTIONS.get(low)
-    if spelt is None:
-        found.words.append(low)
-    else:
+    if spelt is not None:
         found.words.extend(spelt)
+    elif chunk == "A" and _is_label(found):
+        found.words.append("a.")
+    else:
+        found.words.append(low)
+
+
+def _is_label(found: Scan) -> bool:
+    """Say whether a capital A is a name ("vitamin A", "Is A better than B?") and no article in a title."""
+    last = len(found.words) - 1
+    if found.starts[-1] == last + 1:
+        return False
+    return last not in found.capitals or (last == found.starts[-1] and found.words[last] in STOP)
 
 
 def _odd(chunk: str, found: Scan) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 
-from tokenwise_core.cache.lexicon import OPPOSITES, PREFIXES, opposed
+from tokenwise_core.cache.lexicon import OPPOSITES, PREFIXES, SYNONYMS, opposed
 from tokenwise_core.cache.reading import Reading
-from tokenwise_core.cache.roles import reversed_core, swap_kind, swapped
+from tokenwise_core.cache.roles import narrows, reversed_core, suffers, swap_kind, swapped
+from tokenwise_core.cache.words import COORDINATORS
 
 
 def vetoes(asked: Reading, stored: Reading, *, off: Collection[str] = ()) -> tuple[str, ...]:
@@ -55,7 +56,7 @@ def _negation(one: Reading, other: Reading) -> bool:
         return set(mine) != set(theirs) and sorted(one.sequence) == sorted(other.sequence)
     fewer, more, there = (mine, theirs, one) if len(mine) < len(theirs) else (theirs, mine, other)
     extra = [scope for scope in more if scope not in fewer]
-    return not extra or any(not scope or scope in there.stems for scope in extra) or _alike(one, other) > _ALIKE
+    return not extra or any(scope in there.stems for scope in extra) or _alike(one, other) > _ALIKE
 
 
 _ALIKE = 0.5
@@ -76,7 +77,8 @@ def _undone(one: Reading, other: Reading) -> list[str]:
     return [
         scope
         for scope in one.negations
-        if scope in other.stems or not any(opposed(scope, word) for word in other.stems if word not in one.stems)
+        if scope in other.stems
+        or not any(opposed(scope, word) for word in (*other.stems, *other.poles) if word not in one.stems)
     ]
 
 
@@ -117,17 +119,19 @@ def _comparison(one: Reading, other: Reading) -> bool:
 
 
 def _time_order(one: Reading, other: Reading) -> bool:
-    """Before for after, used to be for is; a time that only one names where all else is the same."""
+    """Before for after, used to be for is, today for yesterday; a time that only one names, all else being the same."""
     if one.times != other.times:
         odd = one.times ^ other.times
         if not odd.isdisjoint(_STATES) or (one.times - other.times and other.times - one.times):
             return True
         if len(set(one.stems) ^ set(other.stems)) < 2:
             return True
+    if one.days != other.days and one.days and other.days:
+        return True
     return _swap(one, other) == "time_order"
 
 
-_STATES = frozenset({"used to", "becoming", "was"})
+_STATES = frozenset({"used to", "becoming"})
 
 
 def _swap(one: Reading, other: Reading) -> str:
@@ -143,7 +147,13 @@ def _argument_order(one: Reading, other: Reading) -> bool:
         return True
     if any(_turned(direction, other.directed) for direction in one.directed - other.directed):
         return True
-    return len(set(one.stems) ^ set(other.stems)) < 3 <= len(one.stems) and reversed_core(one.stems, other.stems)
+    if len(set(one.stems) ^ set(other.stems)) > _NEAR or len(one.stems) < 3:
+        return False
+    return reversed_core(one.stems, other.stems, one.entities if one.words[0] != other.words[0] else None)
+
+
+_NEAR = 2
+"""Content words in which two questions may differ and still speak of the same relation."""
 
 
 def _unkept(passive: Reading, active: Reading) -> bool:
@@ -151,7 +161,7 @@ def _unkept(passive: Reading, active: Reading) -> bool:
     patient, agent = passive.passive
     if patient not in active.stems or agent not in active.stems:
         return False
-    return active.stems.index(patient) < active.stems.index(agent)
+    return active.stems.index(patient) < active.stems.index(agent) and not suffers(active.words, patient)
 
 
 _TURNS = {"from": ("to", "into"), "to": ("from",), "into": ("from",)}
@@ -177,14 +187,56 @@ def _pronoun(one: Reading, other: Reading) -> bool:
     return any(owners.get(thing, owner) != owner for owner, _, thing in (i.partition(":") for i in other.possessed))
 
 
-_FREE = frozenset({"", "what"})
+_FREE = (frozenset({"where", "how"}),)
+"""Question words that ask for the same thing: "where do I" and "how do I" change my address."""
 
 
 def _question(one: Reading, other: Reading) -> bool:
     """When for where, who for why, how much for how: of the same words."""
-    if one.question_word == other.question_word or one.question_word in _FREE or other.question_word in _FREE:
+    mine, theirs = one.question_word, other.question_word
+    if mine == theirs or not mine or not theirs or {mine, theirs} in _FREE:
         return False
     return set(one.stems) == set(other.stems)
+
+
+def _topic(one: Reading, other: Reading) -> bool:
+    """The same sentence about another thing: one or two content words replaced, and not by what means the same."""
+    if len(one.sequence) != len(other.sequence) or one.degrees != other.degrees:
+        return False
+    changed = [
+        (a, b)
+        for a, b in zip(one.sequence, other.sequence, strict=True)
+        if a != b and not (a in COORDINATORS and b in COORDINATORS)
+    ]
+    if not changed or len(changed) > _REPLACED:
+        return False
+    here, there = {a for a, _ in changed} - one.asides, {b for _, b in changed} - other.asides
+    if here == there or not (here <= set(one.stems) and there <= set(other.stems)):
+        return False
+    return any(b not in SYNONYMS.get(a, ()) for a, b in changed if a in here and b in there)
+
+
+_REPLACED = 2
+"""Words that may differ in "the same sentence about another thing"."""
+
+
+def _modifier(one: Reading, other: Reading) -> bool:
+    """A word put before another that narrows it: "a journalist" and "a freelance journalist".
+
+    After "my", "the" or "this" it only describes what is known: "my payment", "my recent payment".
+    """
+    short, long = (one, other) if len(one.stems) < len(other.stems) else (other, one)
+    if not 0 < len(long.stems) - len(short.stems) == len(long.sequence) - len(short.sequence) <= _REPLACED:
+        return False
+    rest = iter(short.sequence)
+    ahead = next(rest, None)
+    added = []
+    for at, word in enumerate(long.sequence):
+        if word == ahead:
+            ahead = next(rest, None)
+        else:
+            added.append(at)
+    return ahead is None and any(narrows(long.words, long.sequence[at]) for at in added)
 
 
 _VERBATIM: dict[str, Callable[[Reading, Reading], bool]] = {
@@ -203,6 +255,8 @@ _ENGLISH: dict[str, Callable[[Reading, Reading], bool]] = {
     "connective": _connective,
     "pronoun": _pronoun,
     "question": _question,
+    "topic": _topic,
+    "modifier": _modifier,
 }
 VETOES: tuple[str, ...] = (*_VERBATIM, *_ENGLISH)
 """The names of all vetoes, in the order in which they are reported."""

@@ -26,7 +26,12 @@ CONTRACTIONS: dict[str, tuple[str, ...]] = {
     "shan't": ("shall", "not"), "ain't": ("is", "not"), "aint": ("is", "not"), "mustn't": ("must", "not"),
     "i'm": ("i", "am"), "im": ("i", "am"), "i've": ("i", "have"), "ive": ("i", "have"),
     "let's": ("let", "us"), "whats": ("what", "is"), "wheres": ("where", "is"), "hows": ("how", "is"),
-    "thats": ("that", "is"), "gonna": ("going", "to"), "wanna": ("want", "to"), "gotta": ("have", "to"),
+    "thats": ("that", "is"), "u": ("you",), "ur": ("your",), "pls": ("please",), "plz": ("please",),
+    "thx": ("thanks",), "acct": ("account",), "tmrw": ("tomorrow",), "america": ("usa",), "eu": ("europe",),
+    "european": ("europe",), "britain": ("uk",), "british": ("uk",), "nyc": ("new", "york", "city"),
+    "jan": ("january",), "feb": ("february",), "apr": ("april",), "jun": ("june",), "jul": ("july",),
+    "aug": ("august",), "sept": ("september",), "oct": ("october",), "nov": ("november",), "dec": ("december",),
+    "gonna": ("going", "to"), "wanna": ("want", "to"), "gotta": ("have", "to"),
     **{
         f"{word}'s": (word, "is")
         for word in (
@@ -35,7 +40,7 @@ CONTRACTIONS: dict[str, tuple[str, ...]] = {
         )
     },
 }  # fmt: skip
-"""Whole words with an apostrophe, or written without theirs, to the words they stand for."""
+"""Contractions, those written without their apostrophe too, and short forms, to the words they stand for."""
 
 CLITICS: dict[str, str] = {"'m": "am", "'re": "are", "'ve": "have", "'ll": "will", "'d": "would"}
 
@@ -78,6 +83,9 @@ TIME_ORDER = _set("before after until till since then")
 
 COORDINATORS = frozenset({"and", "or", "nor", "versus", "vs"})
 
+CORRELATIVES = frozenset({"both", "either", "simultaneously"})
+"""Words that only underline an "and" or an "or"."""
+
 DEICTICS = _set("this that these those such so there then")
 
 STOP = (
@@ -108,12 +116,12 @@ ENGLISH = STOP | _set(
 """Words by which a text is known as English."""
 
 FOREIGN = _set(
-    "el los las una unos unas del por para que como cómo qué cuál dónde está están mi tu su puedo puede hacer tengo es "
-    "le les des du est sont dans pour avec sur je vous nous mon ma mes votre puis peux comment quel quelle où pourquoi "
-    "der die das den dem ein eine einen ist sind nicht ich wie kann mein meine und oder für mit auf warum wo wann zu "
-    "il lo gli uno di della nel per con mio mia posso dove perché non sono come o os as um uma do da não eu meu minha "
-    "posso onde quando het een van ik mijn hoe kan waar niet voor met en och att jag hur min mitt kan inte är var jak "
-    "czy nie jest moje gdzie na si bir nasıl ne için"
+    "de la el los las una unos unas del por para que como cómo qué cuál dónde está están mi tu su puedo puede hacer "
+    "tengo es le les des du est sont dans pour avec sur je vous nous mon ma mes votre puis peux comment quel quelle "
+    "où pourquoi der die das den dem ein eine einen ist sind nicht ich wie kann mein meine und oder für mit auf warum "
+    "wo wann zu il lo gli uno di della nel per con mio mia posso dove perché non sono come o os as um uma do da não "
+    "eu meu minha onde quando het een van ik mijn hoe kan waar niet voor met en och att jag hur min mitt inte är var "
+    "jak czy nie jest moje gdzie na si bir nasıl ne için"
 ) - frozenset({"as", "do", "die", "on", "a", "so", "non", "per", "con", "sur", "van", "min", "ma", "no"})
 """Function words of other languages in Latin letters, those that are English words as well left out."""
 
@@ -122,9 +130,9 @@ FILLERS = _set(
     "completely entirely genuinely somehow fact apparently obviously clearly perhaps maybe possibly exactly please "
     "kindly quickly currently right even ever else anyway though sort kind bit little lot quite rather pretty "
     "seriously essentially frankly evidently supposedly presumably undoubtedly specifically particularly especially "
-    "possible able way ways best easiest easy easily steps step process procedure proper properly correct correctly go "
+    "possible able way ways best easiest easy easily steps step process procedure proper properly go "
     "going can know tell explain show help give understand learn find question wondering wonder curious trying try "
-    "hello dear sir madam team guys anyone someone people person"
+    "hello dear sir madam team guys"
 )
 """Words that may be put into a question, or left out, without asking for something else."""
 
@@ -142,18 +150,15 @@ SYMMETRIC = _set(
 )
 """Relations that hold both ways: their two sides may change places."""
 
-DAYS = _set("monday tuesday wednesday thursday friday saturday sunday")
-MONTHS = _set(
-    "january february march april may june july august september october november december "
-    "jan feb mar apr jun jul aug sep sept oct nov dec"
+CALENDAR = _set(
+    "monday tuesday wednesday thursday friday saturday sunday january february april june july august september "
+    "october november december"
 )
-MONTH_NAMES = {
-    "jan": "january", "feb": "february", "mar": "march", "apr": "april", "jun": "june", "jul": "july",
-    "aug": "august", "sep": "september", "sept": "september", "oct": "october", "nov": "november", "dec": "december",
-}  # fmt: skip
-WEEKDAYS = {
-    "mon": "monday", "tue": "tuesday", "tues": "tuesday", "wed": "wednesday", "thu": "thursday", "thurs": "thursday",
-    "fri": "friday", "sat": "saturday", "sun": "sunday",
-}  # fmt: skip
+"""Days and months, known as names however they are written; "march" and "may" only beside what dates have."""
 
-RELATIVE_TIMES = _set("yesterday today tomorrow tonight")
+DATED = _set("in of on by since until till before after from during last next this every early late mid to")
+
+RELATIVE_DAYS = _set("yesterday today tomorrow tonight")
+PERIODS = _set(
+    "week month year night weekend quarter morning afternoon evening summer winter spring semester term season"
+)
