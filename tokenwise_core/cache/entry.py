@@ -108,7 +108,11 @@ class Label:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HitRecord:
-    """One served answer, kept so that `explain` and `feedback` can speak of it. *kind* is "exact", "semantic", …"""
+    """One served answer, kept so that `explain` and `feedback` can speak of it. *kind* is "exact", "semantic", …
+
+    *embedder* is the id of what measured the *features*, as in `Label`: feedback may come from a process that has
+    another, or none.
+    """
 
     id: str
     ts: float
@@ -125,6 +129,7 @@ class HitRecord:
     saved_tokens: int = 0
     saved_nano: int | None = None
     owner: Scope = field(default_factory=Scope)
+    embedder: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
