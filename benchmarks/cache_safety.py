@@ -45,7 +45,7 @@ def figures(data_dir: Path, *, full: bool = False, quick: bool = False) -> list[
 def _isolation(key: str, entries: Any, requests: int) -> dict[str, Any]:
     """Let tenants ask the same few questions in several spellings; each answer names the tenant it was made for."""
     dice = random.Random(7)
-    tenants = [f"tenant-{n}" for n in range(max(requests // 50, 20))]
+    tenants = [f"tenant-{n}" for n in range(max(requests // 500, 20))]
     foreign = hits = 0
     with SemanticCache(
         namespace=lambda s: s.user, entries=entries, embedder=HashEmbedder(), deadline_ms=10_000

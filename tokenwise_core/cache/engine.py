@@ -37,6 +37,8 @@ log = logging.getLogger("tokenwise.cache")
 T = TypeVar("T")
 ADMIN_S = 30.0
 """Time budget of what a person asks for (feedback, explain)."""
+REPHRASED_S = 600.0
+"""How long the same rephrased words are served from memory before they are judged anew."""
 LOG_S = 60.0
 """A failure of the same kind is logged once in this time."""
 
@@ -165,10 +167,15 @@ class Engine:
         kept = self.exact.get(ticket.key.exact)
         if kept is None:
             return
-        if kept.is_live(self._options.clock(), finder.epochs) and kept.serves(ticket.request.capability):
-            self._serve(ticket, kept, "exact")
-        elif not kept.is_live(self._options.clock(), finder.epochs):
+        if not kept.is_live(self._options.clock(), finder.epochs):
             self.exact.drop(ticket.key.exact)
+        elif not kept.serves(ticket.request.capability):
+            return
+        elif kept.judgement is None:
+            self._serve(ticket, kept, "exact")
+        elif ticket.request.max_error is None:  # a stricter request is judged anew
+            ticket.judgement = kept.judgement
+            self._serve(ticket, kept, "semantic", similarity=kept.similarity)
 
     @staticmethod
     def is_settled(ticket: Ticket) -> bool:
@@ -207,10 +214,15 @@ class Engine:
     def _settle(self, ticket: Ticket, found: Found | str | None) -> Ticket:
         """Serve what was found, or say why nothing is served."""
         if isinstance(found, Found) and ticket.key is not None:
-            kept = Kept.of(found.entry)
-            if found.neighbour is None:
+            kept, answer = Kept.of(found.entry), found.entry.answer
+            if found.neighbour is None or found.judgement is None:
                 self.exact.put(ticket.key.exact, kept)
-            self._serve(ticket, kept, "exact" if found.neighbour is None else "semantic", found)
+                self._serve(ticket, kept, "exact", answer=answer)
+            else:
+                similarity, until = found.neighbour.similarity, self._options.clock() + REPHRASED_S
+                if ticket.request.max_error is None:
+                    self.exact.put(ticket.key.exact, kept.rephrased(similarity, found.judgement, until=until))
+                self._serve(ticket, kept, "semantic", similarity=similarity, answer=answer)
             if ticket.flight is not None and ticket.hit is not None:
                 ticket.flight.finish(kept)
         elif found is not None:
@@ -219,16 +231,23 @@ class Engine:
             self.counters.add(f"miss:{ticket.reason or 'cold'}")
         return ticket
 
-    def _serve(self, ticket: Ticket, kept: Kept, kind: str, found: Found | None = None) -> None:
+    def _serve(
+        self,
+        ticket: Ticket,
+        kept: Kept,
+        kind: str,
+        *,
+        similarity: float | None = None,
+        answer: CachedAnswer | None = None,
+    ) -> None:
         """Make the hit, and note it behind; in the shadow it is only remembered."""
         now = self._options.clock()
-        neighbour = None if found is None else found.neighbour
-        judgement = None if found is None else found.judgement
+        judgement = ticket.judgement if kind == "semantic" else None
         hit = Hit(
             id=f"{self._hit_prefix}{next(self._hit_numbers):06x}",
             kind=kind,
-            answer=kept.answer() if found is None else found.entry.answer,
-            similarity=None if neighbour is None else neighbour.similarity,
+            answer=answer or kept.answer(),
+            similarity=similarity,
             score=None if judgement is None else judgement.score,
             bound=None if judgement is None else judgement.bound,
             age_s=max(now - kept.created_at, 0.0),

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from cachetools import LRUCache
 
 from tokenwise_core.cache.entry import CachedAnswer, Entry
+from tokenwise_core.cache.verify import Judgement
 from tokenwise_core.usage.events import Usage
 from tokenwise_core.usage.savings import Spend, spend_of
 
@@ -22,7 +23,8 @@ OVERHEAD_BYTES = 600
 class Kept:
     """An answer in memory. The payload is kept as JSON, so that each hit gets a copy of its own.
 
-    *seq* is None until the writer has stored the entry.
+    *seq* is None until the writer has stored the entry. *similarity* and *judgement* are those of a rephrased question
+    that was served this answer; None where it is the answer to the very words.
     """
 
     text: str
@@ -38,6 +40,13 @@ class Kept:
     epochs: Mapping[str, int] = field(default_factory=dict)
     capability: float | None = None
     seq: int | None = None
+    similarity: float | None = None
+    judgement: Judgement | None = None
+
+    def rephrased(self, similarity: float, judgement: Judgement, *, until: float) -> Kept:
+        """Return it as the answer to a rephrased question that was judged like this, for the same words again."""
+        expires = until if self.expires_at is None else min(until, self.expires_at)
+        return replace(self, similarity=similarity, judgement=judgement, expires_at=expires)
 
     @classmethod
     def of(cls, entry: Entry) -> Kept:

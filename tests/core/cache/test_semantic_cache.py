@@ -480,3 +480,25 @@ def test_an_embedder_that_is_not_ready_costs_semantic_hits_only() -> None:
     assert cache.ready()
     cache.flush()
     assert cache.run(asked(REPHRASED), model).hit is not None
+
+
+def test_the_same_rephrased_words_are_judged_once_and_served_from_memory() -> None:
+    cache, model = make_cache(), Model()
+    cache.run(asked(), model)
+    cache.flush()
+    first = cache.lookup(asked(REPHRASED)).hit
+    cache.entries.candidates = None  # type: ignore[method-assign]  # nobody looks for neighbours again
+    again = cache.lookup(asked(REPHRASED)).hit
+    assert first is not None
+    assert again is not None
+    assert (again.kind, again.similarity, again.score) == ("semantic", first.similarity, first.score)
+    assert cache.feedback(again.id, ok=False)
+    assert cache.lookup(asked(REPHRASED)).hit is None
+
+
+def test_a_stricter_request_is_not_served_what_a_laxer_one_left_in_memory() -> None:
+    cache, model = make_cache(), Model()
+    cache.run(asked(), model)
+    cache.flush()
+    assert cache.lookup(asked(REPHRASED)).hit is not None
+    assert cache.lookup(asked(REPHRASED, max_error=0)).hit is None
