@@ -13,7 +13,7 @@ import sys
 import textwrap
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -166,6 +166,17 @@ class TestLostFiles:
         assert aside.name == "cache.db.damaged-20260101T000000"
         assert b"\x5a" * 4000 in aside.read_bytes()
         assert "malformed" in caplog.text
+
+    def test_a_file_that_somebody_emptied_is_begun_anew(self, entries: SQLiteEntries, path: Path) -> None:
+        old = entries.put([make_entry(i) for i in range(50)])
+        _execute(path, "PRAGMA wal_checkpoint(TRUNCATE)")
+        os.truncate(path, 0)
+        for _ in range(2):  # the first use notices
+            with suppress(StoreError):
+                list(entries.iterate())
+        [new] = entries.put([make_entry(1)])
+        assert new > max(old)
+        assert len(list(entries.iterate())) == 1
 
     def test_another_object_over_a_file_moved_aside_goes_on_with_the_new_one(
         self, entries: SQLiteEntries, path: Path

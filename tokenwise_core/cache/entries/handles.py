@@ -83,9 +83,11 @@ class Handles:
             handle.connection.close()
 
     def failed(self, error: sqlite3.Error) -> None:
-        """Note an error: where SQLite calls the file malformed, it is moved aside before the next use."""
+        """Note an error: a malformed file is moved aside before the next use, one that was emptied begun anew."""
         if getattr(error, "sqlite_errorcode", 0) & _PRIMARY in _MALFORMED:
             self._malformed = self._file or identity(self.path)
+        elif "no such table" in str(error):
+            self.close()
 
     def close(self) -> None:
         """Close the handles that are idle now, and those in use as they come back."""

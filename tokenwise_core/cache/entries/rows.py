@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -167,8 +168,12 @@ def read_hit(body: bytes, codec: Codec) -> HitRecord:
 
 def read_epochs(text: str | None) -> Mapping[str, int]:
     """Read the epochs that an entry stands under."""
-    if text is None:
-        return {}
+    return {} if text is None else dict(_epochs(text))  # the caller's own
+
+
+@lru_cache(maxsize=1024)
+def _epochs(text: str) -> Mapping[str, int]:
+    """Parse once what many entries share."""
     epochs = from_json(text.encode())
     if not is_count_by_text(epochs):
         raise DamagedError("epochs")
