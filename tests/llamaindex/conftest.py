@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 from llama_index.core import MockEmbedding, VectorStoreIndex
 from llama_index.core.base.llms.types import ChatMessage, ChatResponse, CompletionResponse, LLMMetadata
-from llama_index.core.bridge.pydantic import PrivateAttr
+from llama_index.core.bridge.pydantic import Field, PrivateAttr
 from llama_index.core.llms import CustomLLM
 from llama_index.core.llms.callbacks import llm_chat_callback, llm_completion_callback
 from llama_index.core.schema import TextNode
 
+from tokenwise_core.cache import SemanticCache
 from tokenwise_core.demo.workload import RecordedCall, Turn
-from tokenwise_core.testing import Replay
+from tokenwise_core.testing import HashEmbedder, Replay
 from tokenwise_core.usage.runtime import make_runtime
 from tokenwise_core.usage.store import MemoryStore
 from tokenwise_llamaindex import ReplayLLM, TokenBreakdownHandler
@@ -183,3 +187,150 @@ def index() -> VectorStoreIndex:
     ids = ("page-2", "page-3", "page-1")  # all are alike to the retriever, which then goes by id
     nodes = [TextNode(id_=ids[n], text=page, metadata={"page": n}) for n, page in enumerate(PAGES)]
     return VectorStoreIndex(nodes, embed_model=MockEmbedding(8))
+
+
+class Clerk(ReplayLLM):
+    """A function-calling model that does what a test tells it, and writes down what it was asked.
+
+    *say* makes its message of the messages and parameters; the first *errors* calls fail, in a stream after the first
+    word. Each answer has an id of its own and the usage of 100 and 20 tokens.
+    """
+
+    temperature: float = 0.1
+    api_key: str = "sk-very-secret"
+    default_headers: dict[str, str] = Field(default_factory=lambda: {"X-Tenant-Token": "very-secret"})
+    calls: list[Any] = Field(default_factory=list, exclude=True)
+    finish: str = "stop"
+    delay_s: float = 0.0
+    errors: int = 0
+    _say: Callable[[Sequence[ChatMessage], dict[str, Any]], ChatMessage | str] = PrivateAttr()
+
+    def __init__(self, say: Any = ANSWER, **fields: Any) -> None:
+        super().__init__(**fields)
+        self._say = say if callable(say) else lambda _messages, _params: say
+
+    @classmethod
+    def class_name(cls) -> str:
+        return "Clerk"
+
+    def _answered(self, messages: Sequence[ChatMessage], params: dict[str, Any]) -> ChatResponse:
+        self.calls.append((list(messages), params))
+        said = self._say(messages, params)
+        message = ChatMessage(role="assistant", content=said) if isinstance(said, str) else said
+        choices = [{"index": 0, "finish_reason": self.finish}]
+        raw = {
+            "id": f"clerk-{id(self)}-{len(self.calls)}",
+            "model": "clerk-1",
+            "choices": choices,
+            "usage": dict(USAGE),
+        }
+        return ChatResponse(message=message, raw=raw)
+
+    def _fails(self) -> bool:
+        return len(self.calls) <= self.errors
+
+    @llm_chat_callback()
+    def chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
+        response = self._answered(messages, kwargs)
+        time.sleep(self.delay_s)
+        if self._fails():
+            raise ConnectionError
+        return response
+
+    @llm_chat_callback()
+    async def achat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
+        response = self._answered(messages, kwargs)
+        await asyncio.sleep(self.delay_s)
+        if self._fails():
+            raise ConnectionError
+        return response
+
+    def _chunks(self, whole: ChatResponse) -> Generator[ChatResponse, None, None]:
+        """Stream as OpenAI does: why it stopped stands in the last chunk but one, the usage in the last."""
+        words = (whole.message.content or "").split(" ")
+        fails = self._fails()
+        for at, word in enumerate(words):
+            if fails and at == 1:
+                raise ConnectionError
+            message = ChatMessage(role="assistant", content=" ".join(words[: at + 1]))
+            yield ChatResponse(message=message, delta=word if at == 0 else f" {word}", raw={"choices": [{}]})
+        raw = {name: value for name, value in whole.raw.items() if name != "usage"}
+        yield ChatResponse(message=whole.message, delta="", raw=raw)
+        yield ChatResponse(message=whole.message, delta="", raw={**whole.raw, "choices": []})
+
+    @llm_chat_callback()
+    def stream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> Any:
+        return self._chunks(self._answered(messages, kwargs))
+
+    @llm_chat_callback()
+    async def astream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> Any:
+        whole = self._answered(messages, kwargs)
+        await asyncio.sleep(self.delay_s)
+
+        async def pieces() -> AsyncGenerator[ChatResponse, None]:
+            for chunk in self._chunks(whole):
+                yield chunk
+                await asyncio.sleep(0)
+
+        return pieces()
+
+    def _completed(self, prompt: str, params: dict[str, Any]) -> CompletionResponse:
+        whole = self._answered([ChatMessage(role="user", content=prompt)], params)
+        return CompletionResponse(text=whole.message.content or "", raw=whole.raw)
+
+    @llm_completion_callback()
+    def complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:
+        return self._completed(prompt, kwargs)
+
+    @llm_completion_callback()
+    async def acomplete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:
+        return self._completed(prompt, kwargs)
+
+    @llm_completion_callback()
+    def stream_complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> Any:
+        whole = self._answered([ChatMessage(role="user", content=prompt)], kwargs)
+
+        def pieces() -> Generator[CompletionResponse, None, None]:
+            for chunk in self._chunks(whole):
+                yield CompletionResponse(text=chunk.message.content or "", delta=chunk.delta, raw=chunk.raw)
+
+        return pieces()
+
+    @llm_completion_callback()
+    async def astream_complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> Any:
+        whole = self._answered([ChatMessage(role="user", content=prompt)], kwargs)
+
+        async def pieces() -> AsyncGenerator[CompletionResponse, None]:
+            for chunk in self._chunks(whole):
+                yield CompletionResponse(text=chunk.message.content or "", delta=chunk.delta, raw=chunk.raw)
+
+        return pieces()
+
+
+@pytest.fixture
+def clerk() -> type[Clerk]:
+    return Clerk
+
+
+@pytest.fixture
+def new_cache(tmp_path: Path) -> Iterator[Callable[..., SemanticCache]]:
+    """Caches over SQLite and FAISS that are open; questions that differ in punctuation are rephrased ones to them."""
+    made: list[SemanticCache] = []
+
+    def make(**options: Any) -> SemanticCache:
+        if not {"namespace", "shared"} & set(options):
+            options["shared"] = True
+        file = tmp_path / f"cache-{len(made)}.sqlite"
+        given = {"entries": f"sqlite:///{file}", "embedder": HashEmbedder(), "deadline_ms": 5_000, **options}
+        made.append(SemanticCache(**given))
+        assert made[-1].ready()
+        return made[-1]
+
+    yield make
+    for cache in made:
+        cache.close()
+
+
+@pytest.fixture
+def cache(new_cache: Callable[..., SemanticCache]) -> SemanticCache:
+    return new_cache()
