@@ -12,6 +12,7 @@ from typing import Any
 
 from llama_index.core import ChatPromptTemplate, VectorStoreIndex
 from llama_index.core.agent.workflow import AgentOutput, FunctionAgent
+from llama_index.core.base.base_query_engine import BaseQueryEngine
 from llama_index.core.base.base_retriever import BaseRetriever
 from llama_index.core.base.llms.types import ChatMessage, MessageRole
 from llama_index.core.bridge.pydantic import BaseModel, ConfigDict, Field
@@ -32,6 +33,7 @@ from tokenwise_core.scoping import scope
 from tokenwise_core.testing import PromptCache, Replay
 from tokenwise_llamaindex.callbacks import TokenBreakdownHandler
 from tokenwise_llamaindex.convert import CoreEmbedding
+from tokenwise_llamaindex.engines import CachedQueryEngine
 from tokenwise_llamaindex.llm import TokenwiseLLM
 from tokenwise_llamaindex.testing import ReplayLLM
 
@@ -55,6 +57,7 @@ def run(context: DemoContext) -> list[DemoAnswer]:
 def _run(context: DemoContext) -> list[DemoAnswer]:
     workload, plain = context.workload, _model(context)
     model = plain if context.cache is None else TokenwiseLLM(plain, cache=context.cache)
+    single = partial(query_for, plain, context=context)  # cached as a whole: its model needs no cache
     talks, chats, faq = workload.styled("agent", "mixed"), workload.styled("rag"), workload.styled("faq")
     with TokenBreakdownHandler(runtime=context.runtime) as handler, asyncio.Runner() as runner:
         with scope(application=APPLICATION, task="indexing"):
@@ -63,8 +66,8 @@ def _run(context: DemoContext) -> list[DemoAnswer]:
         answers = [
             *played(talks, lambda c: agent_for(c, model, retriever, context, runner), path="agent"),
             *played(chats, lambda _: chat_for(model, retriever, workload), path="chat engine"),
-            *played(chats, lambda _: query_for(model, retriever, workload), path="query engine", only=_is_single),
-            *played(faq, lambda _: query_for(model, retriever, workload), path="help box"),
+            *played(chats, lambda _: single(retriever), path="query engine", only=_is_single),
+            *played(faq, lambda _: single(retriever), path="help box"),
         ]
         handler.flush()
     return answers
@@ -212,8 +215,9 @@ def chat_for(model: LLM, retriever: BaseRetriever, workload: Workload) -> Ask:
     return ask
 
 
-def query_for(model: LLM, retriever: BaseRetriever, workload: Workload) -> Ask:
-    """Return a way to ask a query engine, which remembers nothing."""
+def query_for(model: LLM, retriever: BaseRetriever, *, context: DemoContext) -> Ask:
+    """Return a way to ask a query engine, which remembers nothing; a hit in the cache around it retrieves nothing."""
+    workload = context.workload
     examples = [
         ChatMessage(role=role, content=text)
         for question, answer in workload.few_shot
@@ -224,7 +228,9 @@ def query_for(model: LLM, retriever: BaseRetriever, workload: Workload) -> Ask:
         *examples,
         ChatMessage(role=MessageRole.USER, content="Handbook pages:\n\n{context_str}\n\nQuestion: {query_str}"),
     ])  # fmt: skip
-    engine = RetrieverQueryEngine.from_args(retriever, llm=model, text_qa_template=template)
+    engine: BaseQueryEngine = RetrieverQueryEngine.from_args(retriever, llm=model, text_qa_template=template)
+    if context.cache is not None:
+        engine = CachedQueryEngine(engine, cache=context.cache)
 
     def ask(question: str) -> str:
         return str(engine.query(question))

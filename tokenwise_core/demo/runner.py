@@ -1,20 +1,22 @@
-"""Runs the bundled workload through every framework that is installed, and scores the answers."""
+"""Runs the bundled workload through every framework that is installed, with the cache or without."""
 
 from __future__ import annotations
 
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from typing import Literal
 
+from tokenwise_core.demo.caching import Decision, WatchedCache
 from tokenwise_core.demo.desk import Desk
 from tokenwise_core.demo.workload import Conversation, Turn, Workload, load_workload
 from tokenwise_core.embeddings import default_embedder
 from tokenwise_core.errors import BadInput, MissingExtra
 from tokenwise_core.protocols import Clock, Embedder
-from tokenwise_core.scoping import scope
+from tokenwise_core.scoping import carry_scope, scope
 from tokenwise_core.usage.runtime import Runtime
 
 log = logging.getLogger("tokenwise.demo")
@@ -34,42 +36,41 @@ APPLICATION = "demo"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DemoAnswer:
-    """What one path (agent, chain, chat engine, query engine) answered to one turn."""
+    """What one path (agent, chain, chat engine, query engine, help box) answered to one turn.
+
+    *decisions* are the cache's, one a model call of the turn (of a chain or engine, one in all).
+    """
 
     conversation: str
     turn: str
     text: str
     framework: str
     path: str
+    decisions: tuple[Decision, ...] = ()
+
+    @property
+    def is_served(self) -> bool:
+        """Whether any part of the answer came out of the cache."""
+        return any(decision.kind is not None for decision in self.decisions)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DemoContext:
     """What each framework's half of the demo is given.
 
-    *model* is a live model's name (`openai:gpt-5-mini`), None for the replayed one; *progress* is called with a path's
-    name, the turns done and the turns in all.
+    *model* is a live model's name (`openai:gpt-5-mini`), None for the replayed one; *cache* is None where the demo runs
+    without one; *progress* is called with a path's name, the turns done and the turns in all.
     """
 
     workload: Workload
     embedder: Embedder
     runtime: Runtime
+    cache: WatchedCache | None = None
     model: str | None = None
     tier: Tier = "strong"
     clock: Clock = time.time
     desk: Callable[[], Desk] = Desk
     progress: Progress = no_progress
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Score:
-    """Answers of one path: how many turns, how many of the answerable ones stated every expected fact."""
-
-    framework: str
-    path: str
-    turns: int
-    answerable: int
-    right: int
 
 
 Half = Callable[[DemoContext], Sequence[DemoAnswer]]
@@ -101,7 +102,8 @@ def play(
 ) -> Iterator[DemoAnswer]:
     """Yield the answers of one path of one framework; *opened* begins a conversation, *only* chooses its turns.
 
-    Each turn is booked under the names of its conversation, in a session of the path's own.
+    Each turn is booked under the names of its conversation, in a session of the path's own. People pause between two
+    questions: the cache has stored an answer before the next is asked.
     """
     chosen = {c.id: [turn for turn in c.turns if only is None or only(turn)] for c in conversations}
     done, total = 0, sum(map(len, chosen.values()))
@@ -115,15 +117,42 @@ def play(
                 session=f"{conversation.id} {framework} {path}",
                 user=conversation.user,
             ):
-                text = ask(turn.user)
+                texts = _asked(ask, turn)
             done += 1
             context.progress(f"{framework} {path}", done, total)
-            yield DemoAnswer(conversation=conversation.id, turn=turn.id, text=text, framework=framework, path=path)
+            for text, decisions in zip(texts, _decided(context.cache, len(texts)), strict=True):
+                yield DemoAnswer(
+                    conversation=conversation.id,
+                    turn=turn.id,
+                    text=text,
+                    framework=framework,
+                    path=path,
+                    decisions=decisions,
+                )
+
+
+def _asked(ask: Ask, turn: Turn) -> list[str]:
+    """Put the turn's question, as many times at once as people ask it."""
+    if turn.at_once == 1:
+        return [ask(turn.user)]
+    with ThreadPoolExecutor(turn.at_once) as pool:
+        carried = carry_scope(ask)  # a plain pool loses the scope, and without one there is no cache
+        return list(pool.map(lambda _: carried(turn.user), range(turn.at_once)))
+
+
+def _decided(cache: WatchedCache | None, askers: int) -> list[tuple[Decision, ...]]:
+    """Return what the cache decided for each of *askers*, who asked the same; who got which of it, nobody can tell."""
+    if cache is None:
+        return [()] * askers
+    cache.flush()
+    taken = cache.taken()
+    return [taken] if askers == 1 else [taken[i::askers] for i in range(askers)]
 
 
 def run_demo(
     runtime: Runtime,
     *,
+    cache: WatchedCache | None = None,
     model: str | None = None,
     tier: Tier = "strong",
     only: Iterable[str] | None = None,
@@ -131,7 +160,7 @@ def run_demo(
     workload: Workload | None = None,
     progress: Progress = no_progress,
 ) -> list[DemoAnswer]:
-    """Run the workload through each framework that is installed (or those named in *only*)."""
+    """Run the workload through each framework that is installed (or those named in *only*), with *cache* or without."""
     wanted = set(only) if only is not None else None
     found = {name: half for name, half in halves().items() if wanted is None or name in wanted}
     missing = (wanted or set()) - set(found)
@@ -143,21 +172,9 @@ def run_demo(
         workload=workload or load_workload(),
         embedder=embedder or default_embedder(),
         runtime=runtime,
+        cache=cache,
         model=model,
         tier=tier,
         progress=progress,
     )
     return [answer for half in found.values() for answer in half(context)]
-
-
-def score(answers: Sequence[DemoAnswer], workload: Workload) -> list[Score]:
-    """Count, for each path, the answers that state every expected fact in one of its wordings."""
-    turns = {turn.id: turn for conversation in workload.conversations for turn in conversation.turns}
-    paths = sorted({(answer.framework, answer.path) for answer in answers})
-    scores = []
-    for framework, path in paths:
-        mine = [a for a in answers if (a.framework, a.path) == (framework, path)]
-        answerable = [a for a in mine if turns[a.turn].answerable]
-        right = sum(turns[a.turn].is_said_by(a.text) for a in answerable)
-        scores.append(Score(framework=framework, path=path, turns=len(mine), answerable=len(answerable), right=right))
-    return scores

@@ -1,16 +1,17 @@
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
 
+from tokenwise_core.cache import CachedAnswer, CacheRequest
 from tokenwise_core.cli import main
 from tokenwise_core.demo import runner
-from tokenwise_core.demo.runner import APPLICATION, DemoAnswer, DemoContext
+from tokenwise_core.demo.runner import DemoAnswer, DemoContext
 from tokenwise_core.messages import Answer, Message, Prompt
-from tokenwise_core.scoping import scope
 from tokenwise_core.usage.call import Answered, CallDetails
 from tokenwise_core.usage.events import Usage
 from tokenwise_core.usage.meter import Meter
@@ -20,21 +21,26 @@ Half = Callable[[DemoContext], Sequence[DemoAnswer]]
 
 
 def play(context: DemoContext) -> Sequence[DemoAnswer]:
-    """Answer the first conversation with what it expects to hear, as the replayed model would."""
+    """Answer the help box's questions with what it expects to hear, as the replayed model would."""
     meter = Meter(context.runtime.recorder, context.runtime.accountant, framework="fake")
-    conversation = context.workload.conversations[0]
-    answers = []
-    for number, turn in enumerate(conversation.turns, 1):
-        text = " ".join(fact[0] for fact in turn.facts)
-        prompt = Prompt(messages=(Message(role="user", text=turn.user),))
+    turns = {turn.user: turn for conversation in context.workload.styled("faq") for turn in conversation.turns}
+
+    def called(prompt: Prompt) -> CachedAnswer:
+        text = " ".join(fact[0] for fact in turns[prompt.messages[-1].text].facts)
         usage = Usage(input_tokens=20, input_uncached=20, output_tokens=5, output_text=5)
         run = uuid4()
-        with scope(application=APPLICATION, session=conversation.id):
-            meter.start(run, lambda prompt=prompt: CallDetails(prompt=prompt, model=f"replay-{context.tier}"))
-        meter.end(run, lambda text=text, usage=usage: Answered(answer=Answer(text=text), usage=usage))
-        context.progress("fake path", number, len(conversation.turns))
-        answers.append(DemoAnswer(conversation=conversation.id, turn=turn.id, text=text, framework="fake", path="path"))
-    return answers
+        meter.start(run, lambda: CallDetails(prompt=prompt, model=f"replay-{context.tier}"))
+        meter.end(run, lambda: Answered(answer=Answer(text=text), usage=usage))
+        return CachedAnswer(text=text, usage=usage, model=f"replay-{context.tier}")
+
+    def ask(question: str) -> str:
+        prompt = Prompt(messages=(Message(role="user", text=question),))
+        if context.cache is None:
+            return called(prompt).text
+        return context.cache.run(CacheRequest(prompt=prompt, model="replay"), lambda: called(prompt)).answer.text
+
+    faq = context.workload.styled("faq")
+    return list(runner.play(context, faq, lambda _: ask, framework="fake", path="path"))
 
 
 @pytest.fixture(autouse=True)
@@ -59,8 +65,62 @@ def test_the_demo_records_scores_prints_and_writes_the_page(tmp_path: Path, caps
     assert (tmp_path / "tokenwise-demo.sqlite").is_file()
 
 
+def figures(printed: str, name: str) -> list[int]:
+    """Return the figures of the row *name* that holds whole numbers only."""
+    rows = (line.strip().removeprefix(name).split() for line in printed.splitlines() if line.strip().startswith(name))
+    return [int(cell) for cell in next(row for row in rows if all(cell.isdecimal() for cell in row))]
+
+
+def test_it_runs_without_and_with_the_cache_and_tells_what_that_made(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["demo"]) == 0
+    printed = capsys.readouterr().out
+    asked, exact, semantic, joined, refused, wrong, alike, wrong_alike = figures(printed, "fake path")
+    assert exact + joined == 22
+    assert semantic >= 8
+    assert min(refused, alike) >= 20
+    assert wrong == wrong_alike == 0
+    made = asked - exact - semantic - joined
+    assert f"calls of the model {asked} {made} " in " ".join(printed.split())
+    assert any(line.strip().startswith("veto:number: ") and "≠" in line for line in printed.splitlines())
+    assert (tmp_path / "tokenwise-demo-cache.sqlite").is_file()
+
+
+def test_a_second_demo_begins_with_an_empty_cache(capsys: pytest.CaptureFixture[str]) -> None:
+    served = []
+    for _ in range(2):
+        assert main(["demo", "--cache", "on"]) == 0
+        asked, *hits = figures(capsys.readouterr().out, "fake path")[:4]
+        served.append((asked, sum(hits)))
+    assert served[0] == served[1]
+
+
+@pytest.mark.parametrize(("choice", "runs"), [("both", 2), ("on", 1), ("off", 1)])
+def test_one_of_both_runs_can_be_chosen(choice: str, runs: int, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["demo", "--cache", choice]) == 0
+    captured = capsys.readouterr()
+    assert captured.err.count("fake path, ") == runs
+    assert ("Refused, by reason" in captured.out) == (choice != "off")
+    assert ("Without and with the cache" in captured.out) == (choice == "both")
+
+
+def test_an_unknown_embedder_is_told_which_there_are(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["demo", "--embedder", "word2vec"]) == 2
+    assert "choose default, sentence-transformers or sentence-transformers:FOLDER" in capsys.readouterr().err
+
+
+def test_an_embedder_that_is_not_installed_is_told_before_the_run(
+    halves: dict[str, Half], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    halves.clear()
+    monkeypatch.setitem(sys.modules, "sentence_transformers", None)
+    assert main(["demo", "--embedder", "sentence-transformers:some/model"]) == 2
+    assert 'pip install "tokenwise[sentence-transformers]"' in capsys.readouterr().err
+
+
 def test_the_replayed_models_have_their_imaginary_prices(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["demo", "--tier", "cheap"]) == 0
+    assert main(["demo", "--cache", "off", "--tier", "cheap"]) == 0
     shown = capsys.readouterr().out
     assert "replay-cheap" in shown
     assert "$" in next(line for line in shown.splitlines() if line.startswith("cost"))
@@ -69,12 +129,12 @@ def test_the_replayed_models_have_their_imaginary_prices(capsys: pytest.CaptureF
 
 def test_fresh_forgets_earlier_demos_and_keeps_the_rest(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'usage.sqlite'}"
-    assert main(["demo", "--store", url]) == 0
+    assert main(["demo", "--cache", "off", "--store", url]) == 0
     store = SQLiteStore(tmp_path / "usage.sqlite")
     once = len(list(store.events()))
-    assert main(["demo", "--store", url]) == 0
+    assert main(["demo", "--cache", "off", "--store", url]) == 0
     assert len(list(store.events())) == 2 * once
-    assert main(["demo", "--store", url, "--fresh"]) == 0
+    assert main(["demo", "--cache", "off", "--store", url, "--fresh"]) == 0
     assert len(list(store.events())) == once
 
 
@@ -88,7 +148,8 @@ def test_a_page_that_cannot_be_written_is_told_before_the_run(
 
 def test_a_path_without_a_terminal_is_told_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     main(["demo"])
-    assert capsys.readouterr().err.count("fake path: ") == 1
+    told = capsys.readouterr().err
+    assert told.count("fake path, without cache: 87 turns") == told.count("fake path, with cache: 87 turns") == 1
 
 
 def test_a_framework_that_is_not_installed_is_bad_input(capsys: pytest.CaptureFixture[str]) -> None:

@@ -22,7 +22,10 @@ TURNS: dict[str, Turn] = {turn.id: turn for conversation in WORKLOAD.conversatio
 PAGES = {page.id: normalised(f"{page.title} {page.text}") for page in WORKLOAD.documents}
 TOOLS = {tool.name: tool for tool in WORKLOAD.tools}
 FROZEN = Path(__file__).with_name("workload_frozen.json")
-PINNED = {"accounting": "600c8af486a382f9f10267482499f9d908201dd5a973f3523f50b139ce7c8cf0"}
+PINNED = {
+    "accounting": "600c8af486a382f9f10267482499f9d908201dd5a973f3523f50b139ce7c8cf0",
+    "cache": "343642118cadbf1baef9cc4c0b63e90c244cb2ef649e1df5032bf6b02a917c79",
+}
 """Digest of each release's block of the manifest. A later issue adds a block and its pin, and changes none."""
 
 conversation_by_id = pytest.mark.parametrize("conversation", WORKLOAD.conversations, ids=lambda one: one.id)
@@ -64,7 +67,18 @@ def test_there_are_enough_conversations_of_the_promised_lengths() -> None:
     assert all(10 <= size <= 40 for size in sizes)
     assert sum(size >= 30 for size in sizes) >= 3
     assert sum(sizes) >= 260
-    assert {conversation.style for conversation in WORKLOAD.conversations} == {"agent", "rag", "mixed"}
+    assert {conversation.style for conversation in WORKLOAD.conversations} == {"agent", "rag", "mixed", "faq"}
+
+
+def test_the_help_box_repeats_rephrases_and_looks_alike() -> None:
+    faq = [
+        turn for conversation in WORKLOAD.conversations if conversation.style == "faq" for turn in conversation.turns
+    ]
+    asked = Counter(turn.user for turn in faq)
+    assert sum(count - 1 for count in asked.values()) >= 12, "the same words again"
+    assert sum(turn.same_as is not None and asked[turn.user] == 1 for turn in faq) >= 20, "other words, same answer"
+    assert sum(turn.unlike is not None for turn in faq) >= 20
+    assert sum(turn.at_once > 1 for turn in faq) >= 2
 
 
 def test_every_kind_of_turn_is_there_often_enough_to_judge_by() -> None:

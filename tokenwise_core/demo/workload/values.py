@@ -11,7 +11,7 @@ from typing import Any, Literal
 from tokenwise_core.messages import ToolDefinition
 
 EvidenceKind = Literal["document", "turn", "tool"]
-Style = Literal["agent", "rag", "mixed"]
+Style = Literal["agent", "rag", "mixed", "faq"]
 TurnKind = Literal["document", "tool", "recall", "correction", "statement", "small_talk", "unanswerable"]
 
 
@@ -59,7 +59,7 @@ class Turn:
 
     *same_as* names a turn of the workload with the same right answer (its paraphrase or exact repeat);
     *unlike* names a turn whose question looks alike and whose answer differs. *corrects* names the earlier turn
-    whose telling no longer holds from here on.
+    whose telling no longer holds from here on. *at_once* is how many people ask it at the same moment.
     """
 
     id: str
@@ -79,6 +79,7 @@ class Turn:
     same_as: str | None = None
     unlike: str | None = None
     corrects: str | None = None
+    at_once: int = 1
 
     def is_said_by(self, answer: str) -> bool:
         """Tell whether *answer* says every expected fact."""
@@ -88,7 +89,7 @@ class Turn:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conversation:
-    """One user's session with the desk."""
+    """One user's session with the desk; in the style "faq", a day of the help box, where each question stands alone."""
 
     id: str
     user: str
@@ -109,6 +110,10 @@ class Workload:
     system_prompt: str
     few_shot: tuple[tuple[str, str], ...]
     fingerprint: str
+
+    def styled(self, *styles: Style) -> list[Conversation]:
+        """Return the conversations in any of *styles*."""
+        return [conversation for conversation in self.conversations if conversation.style in styles]
 
 
 def normalised(text: str) -> str:
