@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from llama_index.core.schema import TextNode
 
 from tokenwise_core.cache import SemanticCache
 from tokenwise_core.demo.workload import RecordedCall, Turn
+from tokenwise_core.switch import disable, enable
 from tokenwise_core.testing import HashEmbedder, Replay
 from tokenwise_core.usage.runtime import make_runtime
 from tokenwise_core.usage.store import MemoryStore
@@ -321,7 +323,13 @@ def new_cache(tmp_path: Path) -> Iterator[Callable[..., SemanticCache]]:
         if not {"namespace", "shared"} & set(options):
             options["shared"] = True
         file = tmp_path / f"cache-{len(made)}.sqlite"
-        given = {"entries": f"sqlite:///{file}", "embedder": HashEmbedder(), "deadline_ms": 5_000, **options}
+        given = {
+            "entries": f"sqlite:///{file}",
+            "embedder": HashEmbedder(),
+            "deadline_ms": 5_000,
+            "explore": 0.0,
+            **options,
+        }
         made.append(SemanticCache(**given))
         assert made[-1].ready()
         return made[-1]
@@ -334,3 +342,18 @@ def new_cache(tmp_path: Path) -> Iterator[Callable[..., SemanticCache]]:
 @pytest.fixture
 def cache(new_cache: Callable[..., SemanticCache]) -> SemanticCache:
     return new_cache()
+
+
+@pytest.fixture
+def switched_off() -> Callable[[], AbstractContextManager[None]]:
+    """A `with` inside which TokenWise does nothing."""
+
+    @contextmanager
+    def off() -> Generator[None, None, None]:
+        disable()
+        try:
+            yield
+        finally:
+            enable()
+
+    return off
