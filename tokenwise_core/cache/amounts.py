@@ -49,6 +49,8 @@ _LONGEST = 18
 """Digits beyond which a figure is a code: nothing is computed with it."""
 _FIGURE = re.compile(r"(-?\d+(?:,\d{3})*(?:\.\d+)?)([a-z%°]*)")
 _ORDINAL = re.compile(r"\d+(?:st|nd|rd|th)")
+_CURRENCIES = frozenset({"usd", "eur", "gbp", "jpy", "inr"})
+_HOUR = re.compile(r"(\d{1,2})(?:[:.](\d{2}))?")
 _CLOCK = re.compile(r"(\d{1,2})[:.](\d{2})(am|pm)?")
 
 
@@ -99,16 +101,15 @@ def amounts(words: Sequence[str]) -> list[str]:
             at += 1
             continue
         unit = ""
-        if out and out[-1] in UNITS and UNITS[out[-1]] in ("usd", "eur", "gbp", "jpy", "inr") and " " not in value:
+        if out and UNITS.get(out[-1], "") in _CURRENCIES and " " not in value:
             unit = UNITS[out.pop()]
-        if after < len(words) and " " not in value and value[-1].isdecimal() and ":" not in value:
-            following = UNITS.get(words[after], "")
-            if following in ("am", "pm") and len(value) < 3 and value.isdecimal():
-                value, after, following = _clock(int(Decimal(value)) % 24, 0, following), after + 1, ""
-            elif following and following not in ("am", "pm"):
-                after += 1
-                unit = unit or following
-        out.append(f"{_cents(value) if unit in ('usd', 'eur', 'gbp') else value} {unit}".strip())
+        following = UNITS.get(words[after], "") if after < len(words) else ""
+        hour = _HOUR.fullmatch(value)
+        if hour and following in ("am", "pm"):
+            value, after = _clock(int(hour[1]), int(hour[2] or 0), following), after + 1
+        elif following not in ("", "am", "pm") and value[-1].isdecimal() and ":" not in value and " " not in value:
+            unit, after = unit or following, after + 1
+        out.append(f"{_cents(value) if unit in _CURRENCIES else value} {unit}".strip())
         at = after
     return out
 
@@ -158,7 +159,8 @@ def _spelt(words: Sequence[str], at: int) -> tuple[str | None, int]:
             break
     if at == start:
         return None, start + 1
-    if at == start + 1 and words[start] == "one" and UNITS.get(words[at] if at < len(words) else "", "time") in _IDLE:
+    after = words[at] if at < len(words) else ""
+    if words[start] == "one" and at == start + 1 and after not in _SMALL and UNITS.get(after, "time") in _IDLE:
         return None, start + 1  # "this one", "one day": rarely a count
     return str(total + part), at
 

@@ -20,6 +20,7 @@ from tokenwise_core.cache.words import (
     ENGLISH,
     FILLERS,
     FOREIGN,
+    SHARED,
     STOP,
     WH,
 )
@@ -155,9 +156,18 @@ def _english(words: Sequence[str]) -> bool:
         return True
     if sum(map(str.isascii, letters)) * 10 < len(letters) * 7:
         return False
-    english = sum(word in ENGLISH for word in letters)
+    told = sum(word in _TELLING for word in letters)
     foreign = sum(word in FOREIGN or not word.isascii() for word in letters)
-    return english >= foreign and (english > 0 or foreign == 0) and english * 12 >= len(letters) - 8
+    if told or foreign:
+        return told >= foreign
+    return len(letters) < _LONG or not ENGLISH.isdisjoint(letters)
+
+
+_LONG = 8
+"""Words without one small English word among them from which a text is taken for another language."""
+
+
+_TELLING = ENGLISH - SHARED
 
 
 def _known_names(words: Sequence[str]) -> frozenset[str]:

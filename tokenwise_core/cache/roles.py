@@ -276,14 +276,14 @@ def reversed_core(one: Sequence[str], other: Sequence[str], among: Collection[st
 
     Both must be *among* these where some are given.
     """
-    places = {word: at for at, word in enumerate(other)}
-    for at in range(1, len(one) - 1):
-        there = places.get(one[at], 0)
-        if 0 < there < len(other) - 1 and other[there - 1] == one[at + 1] and other[there + 1] == one[at - 1]:
-            sides = {one[at - 1], one[at + 1]}
-            if one[at] not in _SYMMETRIC and len(sides) == 2 and (among is None or sides <= set(among)):
-                return True
-    return False
+    cores = set(zip(one, one[1:], one[2:], strict=False))
+    return any(
+        (right, relation, left) in cores
+        and left != right
+        and relation not in _SYMMETRIC
+        and (among is None or (left in among and right in among))
+        for left, relation, right in zip(other, other[1:], other[2:], strict=False)
+    )
 
 
 def directed(words: Sequence[str]) -> Iterator[str]:

@@ -12,7 +12,7 @@ from tokenwise_core.cache.words import CLITICS, CONTRACTIONS, STOP
 
 _FOLD = str.maketrans({
     "’": "'", "‘": "'", "ʼ": "'", "′": "'", "`": "`", "“": '"', "”": '"', "„": '"', "«": '"', "»": '"',
-    "–": "-", "—": " ", "−": "-", "‑": "-", "×": "*", "÷": "/", "\u00ad": None, "\u200b": None, "…": ".",
+    "–": "-", "—": " ", "−": "-", "‑": "-", "×": "*", "÷": "/", "⁄": "/", "\u00ad": None, "\u200b": None, "…": ".",
     "\ue000": None, "\ue001": None,
 })  # fmt: skip
 
@@ -33,7 +33,9 @@ _VERBATIM = re.compile(
     re.VERBOSE,
 )
 _VERBATIM_SIGNS = re.compile(r"[`@/\\=+*^<>]|\w\.\w|\d-\d")
-_CHUNK = re.compile(r"\ue000\d+\ue001|[$€£¥₹%]|[.!?;:\n]+|(?<!\S)-(?=\d)|\w+(?:[-'.:/&]\w+|,\d{3}(?!\d))*(?:\+\+|\#)?")
+_CHUNK = re.compile(
+    r"\ue000\d+\ue001|[$€£¥₹%]|[.!?;:\n]+|(?<!\S)-\d[\w.]{0,40}|\w+(?:[-'.:/&]\w+|,\d{3}(?!\d))*(?:\+\+|\#)?"
+)
 _QUOTED = re.compile(r'"+([^"\n]{2,80})"+|(?<![\w])\'([^\'\n]{2,80})\'(?!\w)')
 _STOPS = frozenset(".!?;:\n")
 
@@ -95,7 +97,7 @@ def _is_label(found: Scan) -> bool:
 def _odd(chunk: str, found: Scan) -> None:
     """Read a chunk that is not letters only: a sign, an apostrophe, a hyphen, a figure, a code."""
     low = chunk.lower()
-    if low in SIGNS or low in ("%", "-"):
+    if low in SIGNS or low == "%":
         found.words.append(low)
     elif "'" in low:
         _apostrophe(chunk, low, found)

@@ -149,7 +149,8 @@ def _argument_order(one: Reading, other: Reading) -> bool:
         return True
     if len(set(one.stems) ^ set(other.stems)) > _NEAR or len(one.stems) < 3:
         return False
-    return reversed_core(one.stems, other.stems, one.entities if one.words[0] != other.words[0] else None)
+    among = None if one.words[:1] == other.words[:1] else one.entities | other.entities
+    return reversed_core(one.stems, other.stems, among)
 
 
 _NEAR = 2
@@ -196,7 +197,7 @@ def _question(one: Reading, other: Reading) -> bool:
     mine, theirs = one.question_word, other.question_word
     if mine == theirs or not mine or not theirs or {mine, theirs} in _FREE:
         return False
-    return set(one.stems) == set(other.stems)
+    return set(one.stems).difference(mine.split()) == set(other.stems).difference(theirs.split())
 
 
 def _topic(one: Reading, other: Reading) -> bool:

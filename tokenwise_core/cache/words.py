@@ -115,6 +115,9 @@ ENGLISH = STOP | _set(
 )
 """Words by which a text is known as English."""
 
+SHARED = _set("a an am as come die do es first i in is man me no on so test was")
+"""Words of `ENGLISH` that other languages write alike: they tell nothing."""
+
 FOREIGN = _set(
     "de la el los las una unos unas del por para que como cómo qué cuál dónde está están mi tu su puedo puede hacer "
     "tengo es le les des du est sont dans pour avec sur je vous nous mon ma mes votre puis peux comment quel quelle "
