@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from bisect import bisect_right
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,19 +30,19 @@ class Evidence:
 
     __slots__ = ("_bounds", "_estimates")
 
-    def __init__(self, estimates: Array, wrong: Array, weights: Array | None = None) -> None:
+    def __init__(self, estimates: Array, wrong: Array, weights: Array) -> None:
         order = np.argsort(estimates, kind="stable")
-        share = np.ones(len(order)) if weights is None else weights[order]
+        share = weights[order]
         ranked = estimates[order]
         seen, expected, count = np.cumsum(wrong[order] * share), np.cumsum(ranked * share), np.cumsum(share)
         factor = _gamma_quantile(PRIOR_ERRORS + seen) / (PRIOR_ERRORS + expected)
-        self._estimates: list[float] = ranked.tolist()
-        self._bounds: list[float] = np.maximum.accumulate(np.minimum(expected / count * factor, 1.0)).tolist()
+        self._estimates = ranked
+        self._bounds = np.maximum.accumulate(np.minimum(expected / count * factor, 1.0))
 
     def bound(self, estimate: float) -> float:
         """Return the upper bound of the false-hit rate among all that are as sure as *estimate*, or surer."""
-        known = bisect_right(self._estimates, estimate)
-        return self._bounds[known - 1] if known else 1.0
+        known = int(self._estimates.searchsorted(estimate, side="right"))
+        return float(self._bounds[known - 1]) if known else 1.0
 
 
 def _gamma_quantile(shape: Array) -> Array:

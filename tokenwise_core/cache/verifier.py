@@ -28,6 +28,10 @@ KEPT_AFTER_DRIFT = 40
 FEEDBACK_WEIGHT = 3.0
 """A person's word counts for so many labels."""
 _FOLDS = 5
+_ROOM = 500
+_EXPECTED, _SAME, _WEIGHT = 0, 1, 2
+_RAREST = 0.01
+"""An explored label stands for no more than a hundred."""
 FIRST_FIT = 40
 PRECISION, _LOOSE = 0.5, 0.1
 """Of the prior on the coefficients and on the constant: worth a few labels."""
@@ -64,7 +68,7 @@ class Verifier:
     @property
     def labels(self) -> int:
         """How many labels stand behind its judgement now."""
-        return len(self._company.rows)
+        return self._company.labels
 
     def estimate(self, features: Sequence[float]) -> Estimate:
         """Return the chance of an error, and the bound that has been earned. Never waits for a refit."""
@@ -91,11 +95,22 @@ class Verifier:
                 self._alone.forget()
         if features[NEAREST]:
             # what is served teaches the lone head nothing, so that an explored label stands for all of its kind
-            weight = FEEDBACK_WEIGHT if feedback else 1 / self.explore if label.source == "explore" else 1.0
+            weight = (
+                FEEDBACK_WEIGHT if feedback else 1 / max(self.explore, _RAREST) if label.source == "explore" else 1.0
+            )
             self._alone.add(features, wrong=not label.same, weight=weight)
         if not feedback:
             self._company.refit_if_due()
             self._alone.refit_if_due()
+
+    def _worth(self, label: Label) -> float:
+        """Return what a label counts for in the lone head.
+
+        What is served among others teaches it nothing, so that an explored label stands for all of its kind.
+        """
+        if label.source == "feedback":
+            return FEEDBACK_WEIGHT
+        return 1 / max(self.explore, _RAREST) if label.source == "explore" else 1.0
 
     def to_json(self) -> str:
         """Return the whole state: `from_json` gives a verifier that decides, and learns on, the same."""
@@ -123,91 +138,102 @@ class Verifier:
 
 
 class _Head:
-    """One model with its labels and the evidence for its estimates; *first* to *until* are its features' places."""
+    """One model with its labels and the evidence for its estimates; *first* to *until* are its features' places.
+
+    Labels stand in arrays with room to grow. `estimate` reads what `publish` has put up, in one step: no lock.
+    """
 
     def __init__(self, first: int, until: int, prior: Array) -> None:
         self._first, self._until, self._prior = first, until, prior
         self._precision = np.full(len(prior), PRECISION)
         self._precision[0] = _LOOSE
+        self._rows = np.empty((MEMORY + _ROOM, len(prior)))
+        self._marks = np.empty((MEMORY + _ROOM, 3))
+        self._n, self._seen, self._next_fit = 0, 0, FIRST_FIT
         self._reset()
-        self.rows: list[tuple[float, ...]] = []
-        self._same: list[float] = []
-        self._weights: list[float] = []
-        self._expected: list[float] = []
-        self._counted, self._next_fit = 0, FIRST_FIT
 
     def _reset(self) -> None:
         self._model = Logistic(coefficients=self._prior, covariance=np.diag(1 / self._precision))
-        self._evidence: Evidence | None = None
+        self._published: tuple[Logistic, Evidence | None] = self._model, None
+
+    @property
+    def labels(self) -> int:
+        return self._n
 
     @property
     def has_evidence(self) -> bool:
-        return len(self.rows) >= ENOUGH
+        return self._n >= ENOUGH
 
     def estimate(self, features: Sequence[float]) -> Estimate:
-        error, evidence = self.expected(features), self._evidence
+        model, evidence = self._published
+        error = model.error(features[self._first : self._until])
         return Estimate(error=error, bound=None if evidence is None else evidence.bound(error))
 
     def expected(self, features: Sequence[float]) -> float:
         return self._model.error(features[self._first : self._until])
 
     def add(self, features: Sequence[float], *, wrong: bool, weight: float) -> None:
-        self._expected.append(self.expected(features))
-        self.rows.append((1.0, *features[self._first : self._until]))
-        self._same.append(float(not wrong))
-        self._weights.append(weight)
-        self._counted += 1
-        if len(self.rows) > MEMORY:
+        if self._n == len(self._rows):
             self._keep(MEMORY)
+        self._rows[self._n] = (1.0, *features[self._first : self._until])
+        self._marks[self._n] = (self.expected(features), not wrong, weight)
+        self._n += 1
+        self._seen += 1
 
     def forget(self) -> None:
         """Keep only the newest labels: the older ones speak of answers that are no longer given."""
         self._keep(KEPT_AFTER_DRIFT)
-        self._counted, self._next_fit = len(self.rows), max(FIRST_FIT, len(self.rows))
+        self._seen = self._next_fit = max(FIRST_FIT, self._n)
         self._reset()
 
     def _keep(self, newest: int) -> None:
-        for kept in (self.rows, self._same, self._weights, self._expected):
-            del kept[:-newest]
+        kept = min(newest, self._n)
+        for table in (self._rows, self._marks):
+            table[:kept] = table[self._n - kept : self._n].copy()
+        self._n = kept
 
     def refit_if_due(self) -> None:
         """Fit anew after every fifth more labels, at least 20, at most 250."""
-        if self._counted < self._next_fit:
+        if self._seen < self._next_fit:
             return
-        self._next_fit = self._counted + min(max(self._counted // 5, 20), 250)
-        rows, same, weights = np.array(self.rows), np.array(self._same), self._scaled_weights()
+        self._next_fit = self._seen + min(max(self._seen // 5, 20), 250)
+        rows, same, weights = self._rows[: self._n], self._marks[: self._n, _SAME], self._weights()
         prior = {"mean": self._prior, "precision": self._precision}
         self._model = fitted(rows, same, weights, start=self._model.coefficients, **prior)
-        self._expected = cross_fitted(self._model, rows, same, weights, folds=_FOLDS, **prior).tolist()
+        self._marks[: self._n, _EXPECTED] = cross_fitted(self._model, rows, same, weights, folds=_FOLDS, **prior)
 
     def publish(self) -> None:
-        """Let the newest labels count for the bound."""
-        weights = self._scaled_weights()
-        if weights.sum() >= ENOUGH:
-            self._evidence = Evidence(np.array(self._expected), 1 - np.array(self._same), weights)
+        """Let the newest model and labels count from now on."""
+        evidence = None
+        if self.has_evidence:
+            marks = self._marks[: self._n]
+            evidence = Evidence(marks[:, _EXPECTED], 1 - marks[:, _SAME], self._weights())
+        self._published = self._model, evidence
 
-    def _scaled_weights(self) -> Array:
+    def _weights(self) -> Array:
         """Return weights that sum to the number of labels that they are worth (Kish 1965)."""
-        weights = np.array(self._weights)
-        heaviest = weights.max(initial=1.0)
-        return weights if heaviest <= FEEDBACK_WEIGHT else weights * (weights.sum() / (weights**2).sum())
+        weights = self._marks[: self._n, _WEIGHT]
+        if weights.max(initial=1.0) <= FEEDBACK_WEIGHT:
+            return weights
+        scaled: Array = weights * (weights.sum() / (weights**2).sum())
+        return scaled
 
     def state(self) -> dict[str, Any]:
         return {
-            "rows": [row[1:] for row in self.rows],
-            "same": self._same,
-            "weights": self._weights,
-            "expected": self._expected,
-            "counted": self._counted,
+            "rows": self._rows[: self._n, 1:].tolist(),
+            "marks": self._marks[: self._n].tolist(),
+            "seen": self._seen,
             "next_fit": self._next_fit,
             "coefficients": self._model.coefficients.tolist(),
             "covariance": self._model.covariance.tolist(),
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        self.rows = [(1.0, *row) for row in state["rows"]]
-        self._same, self._weights = list(state["same"]), list(state["weights"])
-        self._expected = list(state["expected"])
-        self._counted, self._next_fit = int(state["counted"]), int(state["next_fit"])
+        self._n = len(state["rows"])
+        if self._n:
+            self._rows[: self._n, 0] = 1.0
+            self._rows[: self._n, 1:] = state["rows"]
+            self._marks[: self._n] = state["marks"]
+        self._seen, self._next_fit = int(state["seen"]), int(state["next_fit"])
         self._model = Logistic(coefficients=np.array(state["coefficients"]), covariance=np.array(state["covariance"]))
         self.publish()
