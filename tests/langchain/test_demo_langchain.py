@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from langchain_core.utils.function_calling import convert_to_openai_tool
+from numpy.typing import NDArray
 
+from tokenwise_core.cache import MemoryEntries
+from tokenwise_core.cache.request import LEVER
+from tokenwise_core.demo.caching import demo_cache
 from tokenwise_core.demo.desk import Desk
 from tokenwise_core.demo.runner import DemoAnswer, DemoContext
 from tokenwise_core.demo.workload import Workload, load_workload
 from tokenwise_core.messages import ToolDefinition
 from tokenwise_core.testing import HashEmbedder
 from tokenwise_core.usage.components import Component
-from tokenwise_core.usage.events import UsageEvent
+from tokenwise_core.usage.events import Status, UsageEvent
+from tokenwise_core.usage.pricing import PriceBook
 from tokenwise_core.usage.runtime import make_runtime
 from tokenwise_core.usage.store import MemoryStore
 from tokenwise_langchain.convert import to_tools
@@ -122,3 +129,52 @@ def test_the_retriever_returns_the_nearest_pages(workload: Workload) -> None:
     found = retriever.invoke(page.text)
     assert len(found) == 3
     assert found[0].id == page.id
+
+
+def test_with_the_cache_the_help_box_is_answered_from_it_and_nothing_is_retrieved_for_it() -> None:
+    whole = load_workload()
+    monday, tuesday = whole.styled("faq")[:2]
+    repeated = {turn.user for turn in monday.turns} & {turn.user for turn in tuesday.turns}
+    first, again = (replace(c, turns=tuple(t for t in c.turns if t.user in repeated)) for c in (monday, tuesday))
+    embedder = _Counting()
+    runtime = make_runtime(MemoryStore())
+    events: list[UsageEvent] = []
+    runtime.recorder.subscribe(events.append)
+    with demo_cache(MemoryEntries(), embedder=HashEmbedder(), prices=PriceBook()) as cache:
+        workload = replace(whole, conversations=(first, again))
+        answers = run(DemoContext(workload=workload, embedder=embedder, runtime=runtime, cache=cache))
+    runtime.recorder.close()
+    assert repeated
+    assert [a.is_served for a in answers] == [False] * len(repeated) + [True] * len(repeated)
+    assert all(a.text for a in answers)
+    hits = [event for event in events if event.status is Status.CACHE_HIT]
+    assert len(hits) == len(repeated)
+    assert {saving.lever for hit in hits for saving in hit.savings} == {LEVER}
+    assert embedder.questions == len(repeated)
+
+
+def test_an_agents_customer_is_served_from_the_own_namespace(workload: Workload) -> None:
+    talk = replace(workload.conversations[0], turns=workload.conversations[0].turns[:1])
+    stranger = replace(talk, id="c99", user="C-9999")
+    with demo_cache(MemoryEntries(), embedder=HashEmbedder(), prices=PriceBook()) as cache:
+        context = DemoContext(
+            workload=replace(workload, conversations=(talk, stranger, replace(talk, id="c98"))),
+            embedder=HashEmbedder(),
+            runtime=make_runtime(MemoryStore()),
+            cache=cache,
+        )
+        mine, theirs, mine_again = run(context)
+    assert not mine.is_served
+    assert not theirs.is_served
+    assert [decision.reason for decision in mine_again.decisions[:1]] == ["cold"]  # its answer called a tool: not kept
+    assert mine_again.decisions[-1].kind == "exact"
+
+
+class _Counting(HashEmbedder):
+    """Counts the questions that were looked up in the handbook."""
+
+    questions = 0
+
+    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        self.questions += len(texts) == 1
+        return super().embed(texts)

@@ -7,11 +7,16 @@ from dataclasses import replace
 import pytest
 
 import tokenwise_llamaindex
+from tokenwise_core.cache import MemoryEntries
+from tokenwise_core.cache.request import LEVER
+from tokenwise_core.demo.caching import demo_cache
 from tokenwise_core.demo.runner import DemoContext
 from tokenwise_core.demo.workload import load_workload
 from tokenwise_core.errors import BadInput
 from tokenwise_core.testing import HashEmbedder, capture_usage
 from tokenwise_core.usage.components import Breakdown
+from tokenwise_core.usage.events import Status
+from tokenwise_core.usage.pricing import PriceBook
 from tokenwise_core.usage.runtime import make_runtime
 from tokenwise_core.usage.store import MemoryStore
 from tokenwise_llamaindex.demo import DeskToolMetadata, live_model, run
@@ -52,6 +57,30 @@ def test_every_turn_is_answered_and_booked_under_its_names(context: DemoContext)
     for component in ("system_prompt", "tool_definitions", "retrieved_context", "history", "few_shot", "user_input"):
         assert parts[component] > 0
     assert any(event.streamed for event in calls)
+
+
+def test_with_the_cache_the_help_box_is_answered_from_it_and_a_customer_only_from_the_own(context: DemoContext) -> None:
+    monday, tuesday = load_workload().styled("faq")[:2]
+    repeated = {turn.user for turn in monday.turns} & {turn.user for turn in tuesday.turns}
+    days = [replace(c, turns=tuple(t for t in c.turns if t.user in repeated)) for c in (monday, tuesday)]
+    talk = replace(context.workload.conversations[0], turns=context.workload.conversations[0].turns[:1])
+    talks = [talk, replace(talk, id="c99", user="C-9999"), replace(talk, id="c98")]
+    with (
+        demo_cache(MemoryEntries(), embedder=HashEmbedder(), prices=PriceBook()) as cache,
+        capture_usage(context.runtime.recorder) as events,
+    ):
+        workload = replace(context.workload, conversations=(*talks, *days))
+        answers = run(replace(context, workload=workload, cache=cache))
+    mine, theirs, mine_again = (a for a in answers if a.path == "agent")
+    assert (mine.is_served, theirs.is_served) == (False, False)
+    assert mine_again.decisions[-1].kind == "exact"
+    box = [a for a in answers if a.path == "help box"]
+    assert repeated
+    assert [a.is_served for a in box] == [False] * len(repeated) + [True] * len(repeated)
+    assert all(a.text for a in box)
+    hits = [event for event in events if event.status is Status.CACHE_HIT]
+    assert len(hits) == len(repeated) + sum(decision.kind is not None for decision in mine_again.decisions)
+    assert {saving.lever for hit in hits for saving in hit.savings} == {LEVER}
 
 
 async def test_it_runs_inside_a_running_event_loop(context: DemoContext) -> None:
