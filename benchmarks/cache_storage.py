@@ -241,9 +241,9 @@ def _streaming(work: Path, *, rows: int) -> dict[str, Any]:
             store.put(batch)
         took = []
         for _ in range(3):
-            began = time.perf_counter()
+            began = time.thread_time()
             found = store.vectors(key_of(("partition", 0)))
-            took.append(time.perf_counter() - began)
+            took.append(time.thread_time() - began)
     assert found.vectors.shape == (rows, DIMENSION)
     size = _size(work / "stream.db") / rows
     note = f"{rows:,} vectors of {DIMENSION} half floats; the store takes {size:,.0f} bytes an entry"

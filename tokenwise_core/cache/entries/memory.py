@@ -91,6 +91,7 @@ class MemoryEntries:
         self._keys: dict[bytes, int] = {}
         self._partitions: dict[bytes, set[int]] = {}
         self._namespaces: dict[str, _Namespace] = {}
+        self._emptied: set[str] = set()
         self._epochs: dict[str, int] = {}
         self._labels: deque[Label] = deque(maxlen=KEPT_LABELS)
         self._hits: dict[str, tuple[Scope, bytes]] = {}
@@ -172,14 +173,18 @@ class MemoryEntries:
         rows = {entry.key: (to_row(entry, self._codec), stamps(entry)) for entry in entries}
         with self._locked():
             known = {key: self._replaced(row) for key, (row, _) in rows.items()}
-            inflations = {name: space.inflation for name, space in self._namespaces.items()}
+            inflations = {row.namespace: self._inflation(row.namespace) for row, _ in rows.values()}
             self._forget([self._keys[key] for key in rows if key in self._keys])
             if any(key_known and kept_seq is None for key_known, kept_seq in known.values()):
                 self._generation += 1
             for key, (row, names) in rows.items():
-                self._insert(row, names, known[key][1], inflations.get(row.namespace, 0.0))
+                self._insert(row, names, known[key][1], inflations[row.namespace])
             self._drop_empty()
             return [self._keys[entry.key] for entry in entries]
+
+    def _inflation(self, namespace: str) -> float:
+        space = self._namespaces.get(namespace)
+        return 0.0 if space is None else space.inflation
 
     def _replaced(self, row: Row) -> tuple[bool, int | None]:
         """Say whether *row* replaces another, and the seq that it takes over."""
@@ -232,11 +237,15 @@ class MemoryEntries:
             space = self._namespaces[row.namespace]
             space.seqs.discard(seq)
             space.bytes -= row.size
+            if not space.seqs:
+                self._emptied.add(row.namespace)
         return n
 
     def _drop_empty(self) -> None:
-        for name in [name for name, space in self._namespaces.items() if not space.seqs]:
-            del self._namespaces[name]
+        for name in self._emptied:
+            if not self._namespaces[name].seqs:
+                del self._namespaces[name]
+        self._emptied.clear()
 
     def touch(self, hits: Mapping[int, int], *, now: float) -> None:
         with self._locked():

@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 WRITE_LOCK = 0x746F6B656E63  # "tokenc"
 TIMEOUT_S = 5
 """How long a connection may take to be made, and a thread waits for one that is free."""
+LOCK_TIMEOUT = "SET lock_timeout = '10s'"
+"""How long a writer waits for its turn."""
 _AT_OPENING = (
+    LOCK_TIMEOUT,
     "SET jit = off",  # compiling takes longer than any of our statements
     "SET hnsw.ef_search = 100",
     "SET hnsw.iterative_scan = strict_order",

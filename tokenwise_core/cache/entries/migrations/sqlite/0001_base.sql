@@ -27,6 +27,7 @@ CREATE UNIQUE INDEX cache_entry_key ON cache_entry (key);
 -- eviction goes by it; with created_at in it, totals need no look at the rows
 CREATE INDEX cache_entry_priority ON cache_entry (namespace, priority, created_at);
 CREATE INDEX cache_entry_expiry ON cache_entry (expires_at) WHERE expires_at IS NOT NULL;
+CREATE INDEX cache_entry_application ON cache_entry (application) WHERE application IS NOT NULL;
 CREATE INDEX cache_entry_session ON cache_entry (session) WHERE session IS NOT NULL;
 CREATE INDEX cache_entry_user ON cache_entry (user_name) WHERE user_name IS NOT NULL;
 
@@ -51,6 +52,7 @@ CREATE TABLE cache_namespace (
   hits INTEGER NOT NULL,
   inflation REAL NOT NULL
 ) WITHOUT ROWID;
+CREATE INDEX cache_namespace_empty ON cache_namespace (name) WHERE entries = 0;
 
 CREATE TABLE cache_label (n INTEGER PRIMARY KEY, ts REAL NOT NULL, same INTEGER NOT NULL, score REAL,
   source TEXT NOT NULL, features TEXT NOT NULL);
