@@ -30,7 +30,15 @@ AREAS: Mapping[str, Sequence[str]] = {
         "handlers_llamaindex",
         "storage",
     ),
-    "cache": ("cache_streams", "cache_pairs", "cache_exact", "cache_index", "cache_storage", "cache_safety"),
+    "cache": (
+        "cache_streams",
+        "cache_pairs",
+        "cache_shapes",
+        "cache_exact",
+        "cache_index",
+        "cache_storage",
+        "cache_safety",
+    ),
 }
 PACKAGES = (
     "tokenwise", "langchain-core", "langchain", "langgraph", "llama-index-core", "tiktoken", "genai-prices",
