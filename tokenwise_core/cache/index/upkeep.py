@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tokenwise_core.cache.entries.protocol import VectorRows
 from tokenwise_core.cache.index import snapshot
 from tokenwise_core.cache.index.partition import RETRAIN_AT, SEAL, Partition
-from tokenwise_core.cache.index.segments import Codebook, Segment, sample_for, search
+from tokenwise_core.cache.index.segments import Codebook, Segment, give_back_memory, sample_for, search
 from tokenwise_core.errors import BadInput
 
 log = logging.getLogger("tokenwise.cache")
@@ -39,9 +39,12 @@ def work(partition: Partition) -> None:
     """Do all that is due for one partition; after a failure it rests for some searches, twice as many each time."""
     if partition.resting:
         return  # it has failed since this was asked for
+    builds = partition.builds
     try:
         _work(partition)
         partition.failures = 0
+        if partition.builds != builds:
+            give_back_memory()
     except Stopped:
         pass
     except BaseException:
