@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -83,11 +84,12 @@ def served(call: LLMCall, hit: Hit) -> LLMAnswer:
             additional_kwargs={**_extra(payload.get("extra")), **marks},
         )
         return LLMAnswer(response=completed)
-    message = ChatMessage(
-        role=MessageRole(payload.get("role", "assistant")),
-        blocks=[_block(block) for block in payload.get("blocks", ())],
-        additional_kwargs=_extra(payload.get("extra")),
-    )
+    blocks = [_block(block) for block in payload.get("blocks", ())]
+    extra = _extra(payload.get("extra"))
+    if payload.get("wired"):
+        extra["tool_calls"] = [_wired(block) for block in blocks if isinstance(block, ToolCallBlock)]
+    role = MessageRole(payload.get("role", "assistant"))
+    message = ChatMessage(role=role, blocks=blocks, additional_kwargs=extra)
     return LLMAnswer(response=ChatResponse(message=message, raw=raw, logprobs=logprobs, additional_kwargs=marks))
 
 
@@ -95,14 +97,15 @@ def _chat_payload(response: ChatResponse) -> dict[str, Any] | None:
     message = response.message
     blocks = [_block_payload(block) for block in message.blocks]
     called = any(isinstance(block, ToolCallBlock) for block in message.blocks)
-    if None in blocks or (message.additional_kwargs.get("tool_calls") and not called):
+    wired = bool(message.additional_kwargs.get("tool_calls"))
+    if None in blocks or (wired and not called):
         return None  # older integrations keep calls as objects of the provider's, which only they can read
     return {
         "v": FORMAT,
         "kind": "chat",
         "role": message.role.value,
         "blocks": blocks,
-        **_said(extra=_extra(message.additional_kwargs), logprobs=_logprobs_payload(response.logprobs)),
+        **_said(wired=wired, extra=_extra(message.additional_kwargs), logprobs=_logprobs_payload(response.logprobs)),
     }
 
 
@@ -138,6 +141,13 @@ def _block(fields: Any) -> Any:
     if isinstance(block, ToolCallBlock):
         block.tool_call_id = f"call_{uuid4().hex}"
     return block
+
+
+def _wired(call: ToolCallBlock) -> dict[str, Any]:
+    """Return a call as it stands on the wire, where LlamaIndex's streamed programs look whether there is one."""
+    arguments = call.tool_kwargs if isinstance(call.tool_kwargs, str) else json.dumps(call.tool_kwargs)
+    function = {"name": call.tool_name, "arguments": arguments}
+    return {"id": call.tool_call_id, "type": "function", "function": function}
 
 
 def _extra(fields: object) -> dict[str, Any]:

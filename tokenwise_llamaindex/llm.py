@@ -39,6 +39,7 @@ _MIRRORED = (
 
 _MODEL = Answering()
 _UNKNOWN = Asked()
+_FILLED_IN = Asked(templated=True)
 
 
 class TokenwiseLLM(FunctionCallingLLM):
@@ -112,16 +113,16 @@ class TokenwiseLLM(FunctionCallingLLM):
     # The eight calls --------------------------------------------------------------------------------------------------
 
     def chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
-        return self._chat(_UNKNOWN, messages, **kwargs)
+        return self._chat(_asked_by(messages), messages, **kwargs)
 
     async def achat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
-        return await self._achat(_UNKNOWN, messages, **kwargs)
+        return await self._achat(_asked_by(messages), messages, **kwargs)
 
     def stream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseGen:
-        return self._stream_chat(_UNKNOWN, messages, **kwargs)
+        return self._stream_chat(_asked_by(messages), messages, **kwargs)
 
     async def astream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseAsyncGen:
-        return await self._astream_chat(_UNKNOWN, messages, **kwargs)
+        return await self._astream_chat(_asked_by(messages), messages, **kwargs)
 
     def complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:
         return self._complete(_UNKNOWN, prompt, formatted, **kwargs)
@@ -172,6 +173,10 @@ class TokenwiseLLM(FunctionCallingLLM):
     ) -> CompletionResponseAsyncGen:
         call = LLMCall(llm=self.inner, prompt=prompt, formatted=formatted, params=params, asked=asked, streamed=True)
         return cast("CompletionResponseAsyncGen", await self._stack.astream(call, _MODEL))
+
+    @override
+    def _extend_messages(self, messages: list[ChatMessage]) -> list[ChatMessage]:
+        return _FilledIn(super()._extend_messages(messages))  # programs send what they have filled in through here
 
     # What is composed of them -----------------------------------------------------------------------------------------
 
@@ -421,6 +426,14 @@ class TokenwiseLLM(FunctionCallingLLM):
     def _with_functions(self) -> Any:
         self._functions()
         return self._as_it_would()
+
+
+class _FilledIn(list[ChatMessage]):
+    """Messages that a program filled in from its template, and hands on as they are."""
+
+
+def _asked_by(messages: Sequence[ChatMessage]) -> Asked:
+    return _FILLED_IN if isinstance(messages, _FilledIn) else _UNKNOWN
 
 
 def _offer(
