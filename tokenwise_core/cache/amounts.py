@@ -6,6 +6,8 @@ import re
 from collections.abc import Sequence
 from decimal import Decimal
 
+from tokenwise_core.cache.words import CALENDAR
+
 
 def _counted(text: str, start: int = 0, step: int = 1) -> dict[str, int]:
     """Return the words of *text* with the numbers they stand for."""
@@ -48,6 +50,7 @@ _MULTIPLES = {"k": 1000, "bn": 10**9}
 _LONGEST = 18
 """Digits beyond which a figure is a code: nothing is computed with it."""
 _FIGURE = re.compile(r"(-?\d+(?:,\d{3})*(?:\.\d+)?)([a-z%°]*)")
+_BARE = re.compile(r"-?\d+(?:\.\d+)?")
 _ORDINAL = re.compile(r"\d+(?:st|nd|rd|th)")
 _CURRENCIES = frozenset({"usd", "eur", "gbp", "jpy", "inr"})
 _HOUR = re.compile(r"(\d{1,2})(?:[:.](\d{2}))?")
@@ -123,16 +126,27 @@ def _value(words: Sequence[str], at: int) -> tuple[str | None, int]:
     """Return the amount that begins at *at* and where it ends."""
     word = words[at]
     if word[0].isdecimal() or (word[0] == "-" and len(word) > 1):
+        if _ORDINAL.fullmatch(word):
+            return _day(words, at, word), at + 1
         if " " in word or not word[-1].isdecimal() or ":" in word:
             return word, at + 1
-        if at + 1 < len(words) and words[at + 1] in _SCALES:
+        if at + 1 < len(words) and words[at + 1] in _SCALES and _BARE.fullmatch(word):
             return _times(word, _SCALES[words[at + 1]]), at + 2
         return word, at + 1
     if word in _ORDINALS:
-        return (None, at + 1) if word == "second" else (_ORDINALS[word], at + 1)
+        return (None, at + 1) if word == "second" else (_day(words, at, _ORDINALS[word]), at + 1)
     if word == "dozen":
         return "12", at + 1
     return _spelt(words, at)
+
+
+def _day(words: Sequence[str], at: int, ordinal: str) -> str:
+    """Return "3rd" beside a month as "3": "January 3rd" and "3 January" are one day."""
+    around = {*words[max(0, at - 1) : at], *words[at + 1 : at + 3]}
+    return ordinal if around.isdisjoint(_MONTHS) else ordinal[:-2]
+
+
+_MONTHS = CALENDAR | {"march", "may"}
 
 
 def _spelt(words: Sequence[str], at: int) -> tuple[str | None, int]:

@@ -140,21 +140,21 @@ OPPOSITES: dict[str, frozenset[str]] = _opposites()
 
 
 _SYNONYMS = """
-get obtain receive acquire; cancel terminate close end; support accept; additional extra another; new another; issue
-problem trouble difficulty; importance significance purpose point; fast quick quickly soon immediately; begin start;
-buy purchase; help assist; ask request; show display; choose select pick; fix solve resolve repair; big large; small
-little; method way option; change modify alter; make create set; delete remove erase; use utilize employ; verify
-confirm check; need require want; error mistake; allow permit; keep continue; happen occur; error problem; real actual
-genuine; high much; seem look appear; max most maximum; cost price fee charge; pay payment; phone mobile cellphone;
-automobile car; movie film; photo picture image; job work; kid child; speak talk; answer reply respond; find locate;
-send transfer; return refund; return revert; pending processing; take eat swallow; wrong incorrect; odd strange weird;
-happy glad; sad unhappy; smart intelligent clever; important crucial essential; hard difficult; easy simple; rich
-wealthy; sick ill; begin commence; end finish; finish complete; deny decline reject refuse; apartment flat; store
-shop; trip travel journey; money cash fund; home house; improve enhance; reduce lower decrease; increase raise; learn
-study; join enter; near close; scared afraid frightened; angry mad; thankful grateful; brave courageous; quiet silent;
-famous well-known; whole entire; kind type sort; advice tip suggestion; meaning definition; teacher instructor; doctor
-physician; lawyer attorney; anywhere everywhere; common usual; normal usual; safe secure; dangerous risky; permit
-licence license; accurate correct right
+turn switch; get obtain receive acquire; cancel terminate close end; support accept; additional extra another; new
+another; issue problem trouble difficulty; importance significance purpose point; fast quick quickly soon immediately;
+begin start; buy purchase; help assist; ask request; show display; choose select pick; fix solve resolve repair; big
+large; small little; method way option; change modify alter; make create set; delete remove erase; use utilize employ;
+verify confirm check; need require want; error mistake; allow permit; keep continue; happen occur; error problem; real
+actual genuine; high much; seem look appear; max most maximum; cost price fee charge; pay payment; phone mobile
+cellphone; automobile car; movie film; photo picture image; job work; kid child; speak talk; answer reply respond;
+find locate; send transfer; return refund; return revert; pending processing; take eat swallow; wrong incorrect; odd
+strange weird; happy glad; sad unhappy; smart intelligent clever; important crucial essential; hard difficult; easy
+simple; rich wealthy; sick ill; begin commence; end finish; finish complete; deny decline reject refuse; apartment
+flat; store shop; trip travel journey; money cash fund; home house; improve enhance; reduce lower decrease; increase
+raise; learn study; join enter; near close; scared afraid frightened; angry mad; thankful grateful; brave courageous;
+quiet silent; famous well-known; whole entire; kind type sort; advice tip suggestion; meaning definition; teacher
+instructor; doctor physician; lawyer attorney; anywhere everywhere; common usual; normal usual; safe secure; dangerous
+risky; permit licence license; accurate correct right
 """
 
 

@@ -31,10 +31,11 @@ class Reading:
     """A question, parsed at insert and stored with its entry.
 
     *plain* is the text folded to lower-case words, contractions spelt out; *words* are those words in order, amounts
-    joined; *stems* the stems of the content words in order. *english* is False where the word lists do not apply: then
-    only *numbers*, *quotes*, *identifiers* and *protected* are filled. *negations* are the stems that are negated;
-    *asides* the stems of an example that the question itself does not speak of; *sequence* the words that keep order;
-    *passive* patient and agent; the other fields are named after what `roles` finds.
+    joined; *stems* the stems of the content words in order; *sequence* all words whose order tells something.
+    *english* is False where the word lists do not apply: then only *numbers*, *quotes*, *identifiers* and *protected*
+    are filled. *negations* are the stems that are negated; *asides* the stems of an example that the question itself
+    does not speak of; *asks* whether "who" is the subject or the object; *passive* patient and agent. The other fields
+    are named after what `roles` finds.
     """
 
     plain: str
@@ -47,6 +48,7 @@ class Reading:
     protected: frozenset[str] = frozenset()
     negated: bool = False
     question_word: str = ""
+    asks: str = ""
     english: bool = True
     negations: tuple[str, ...] = ()
     poles: frozenset[str] = frozenset()
@@ -126,6 +128,7 @@ def _meaning(words: Sequence[str], found: Scan) -> dict[str, Any]:
         "negations": negated,
         "negated": len(negated) % 2 == 1,
         "question_word": _question_word(words),
+        "asks": roles.asks(words),
         "poles": _poles(words),
         "degrees": roles.degrees(words),
         "times": roles.times(words),

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
+from itertools import pairwise
 
 from tokenwise_core.cache.lexicon import participle, stem
 from tokenwise_core.cache.words import (
+    ADVERBS,
     ARTICLES,
     AUXILIARIES,
     BE,
     COORDINATORS,
     CORRELATIVES,
     DEICTICS,
-    DIRECTIONS,
     FEMININE,
     FILLERS,
     FIRST_PERSON,
@@ -116,14 +117,15 @@ def possessed(words: Sequence[str]) -> frozenset[str]:
     )
 
 
-def speaker(words: Sequence[str]) -> str:
-    """Return who is asked about: "1" for I, "2" for you (not where you are only asked to do it), "" for neither."""
-    one = any(word in FIRST_PERSON for word in words)
-    two = any(
-        word in SECOND_PERSON and not (at and words[at - 1] in ("can", "could", "would", "will", "do", "thank"))
-        for at, word in enumerate(words)
-    )
-    return "1" if one and not two else "2" if two and not one else ""
+def addressed(one: Sequence[str], other: Sequence[str]) -> bool:
+    """Say whether two sequences differ in nothing but I for you: "do you have children?", "do I …?"."""
+    if len(one) != len(other):
+        return False
+    changed = {(a, b) for a, b in zip(one, other, strict=True) if a != b}
+    return bool(changed) and all(a in _SPEAKERS and b in _SPEAKERS for a, b in changed)
+
+
+_SPEAKERS = FIRST_PERSON | SECOND_PERSON | {"am", "are", "was", "were"}
 
 
 def times(words: Sequence[str]) -> frozenset[str]:
@@ -136,7 +138,19 @@ def times(words: Sequence[str]) -> frozenset[str]:
             found.add("used to")
         elif word == "becoming" and any(before in BE for before in words[max(0, at - _BACK) : at]):
             found.add("becoming")
-    return frozenset(found)
+    return frozenset(found | _tense(words))
+
+
+def _tense(words: Sequence[str]) -> set[str]:
+    """Return {"is"} or {"was"} of a question about what something is or was, and not about what was done."""
+    at = 1 if words and words[0] in WH else 0
+    if len(words) <= at or words[at] not in _TENSES:
+        return set()
+    told = any(participle(word) or word.endswith("ing") for word in words[at + 1 : at + _BACK])
+    return set() if told else {_TENSES[words[at]]}
+
+
+_TENSES = {"is": "is", "are": "is", "am": "is", "was": "was", "were": "was"}
 
 
 def days(words: Sequence[str]) -> frozenset[str]:
@@ -192,6 +206,14 @@ def passive(words: Sequence[str]) -> tuple[str, ...]:
     return ()
 
 
+def asks(words: Sequence[str]) -> str:
+    """Return "object" for "who did Hamlet kill", "subject" for "who killed Hamlet", "" for no such question."""
+    for word, after in pairwise(words):
+        if word in ("who", "whom"):
+            return "object" if after in ("do", "does", "did") else "" if after in AUXILIARIES else "subject"
+    return ""
+
+
 def suffers(words: Sequence[str], patient: str) -> bool:
     """Say whether *patient* is what something is done to in a passive, with "by" or without."""
     be = next((at for at, word in enumerate(words) if word in BE), len(words))
@@ -201,16 +223,12 @@ def suffers(words: Sequence[str], patient: str) -> bool:
     )
 
 
-_UNORDERED = ARTICLES | CORRELATIVES
+_UNORDERED = ARTICLES | CORRELATIVES | (ADVERBS - STOP)
 
 
 def sequence(words: Sequence[str]) -> tuple[str, ...]:
     """Return the words in order without articles and fillers, content as stems: what `swapped` compares."""
-    return tuple(
-        stem(word) if word not in STOP else word
-        for word in words
-        if word not in _UNORDERED and (word not in FILLERS or word in STOP)
-    )
+    return tuple(stem(word) if word not in STOP else word for word in words if word not in _UNORDERED)
 
 
 _KNOWN = frozenset({"the", *_OWNERS, "this", "that", "these", "those"})
@@ -289,5 +307,8 @@ def reversed_core(one: Sequence[str], other: Sequence[str], among: Collection[st
 def directed(words: Sequence[str]) -> Iterator[str]:
     """Yield what stands after a preposition of direction: "from:eur", "to:usd"."""
     for at, word in enumerate(words):
-        if word in DIRECTIONS and (head := next_content(words, at + 1, 3)):
+        if word in _TURNABLE and (head := next_content(words, at + 1, 3)):
             yield f"{word}:{head}"
+
+
+_TURNABLE = frozenset({"from", "to", "into"})

@@ -75,6 +75,9 @@ def scan(text: str) -> Scan:
 
 def _word(chunk: str, found: Scan) -> None:
     low = chunk.lower()
+    if low in _UNITED and found.words and found.words[-1] == "united":
+        found.words[-1] = _UNITED[low]
+        return
     if low != chunk:
         found.capitals[len(found.words)] = chunk
     spelt = CONTRACTIONS.get(low)
@@ -84,6 +87,9 @@ def _word(chunk: str, found: Scan) -> None:
         found.words.append("a.")
     else:
         found.words.append(low)
+
+
+_UNITED = {"states": "usa", "kingdom": "uk"}
 
 
 def _is_label(found: Scan) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection
 
 from tokenwise_core.cache.lexicon import OPPOSITES, PREFIXES, SYNONYMS, opposed
 from tokenwise_core.cache.reading import Reading
-from tokenwise_core.cache.roles import narrows, reversed_core, suffers, swap_kind, swapped
+from tokenwise_core.cache.roles import addressed, narrows, reversed_core, suffers, swap_kind, swapped
 from tokenwise_core.cache.words import COORDINATORS
 
 
@@ -120,15 +120,21 @@ def _comparison(one: Reading, other: Reading) -> bool:
 
 def _time_order(one: Reading, other: Reading) -> bool:
     """Before for after, used to be for is, today for yesterday; a time that only one names, all else being the same."""
-    if one.times != other.times:
-        odd = one.times ^ other.times
-        if not odd.isdisjoint(_STATES) or (one.times - other.times and other.times - one.times):
-            return True
-        if len(set(one.stems) ^ set(other.stems)) < 2:
-            return True
+    if one.times != other.times and _moved(one, other):
+        return True
     if one.days != other.days and one.days and other.days:
         return True
     return _swap(one, other) == "time_order"
+
+
+def _moved(one: Reading, other: Reading) -> bool:
+    mine, theirs = one.times - other.times - {"is"}, other.times - one.times - {"is"}
+    if "was" in mine | theirs and "is" in one.times | other.times:
+        return True
+    mine, theirs = mine - {"was"}, theirs - {"was"}
+    if not _STATES.isdisjoint(mine | theirs) or (mine and theirs):
+        return True
+    return bool(mine | theirs) and len(set(one.stems) ^ set(other.stems)) < 2
 
 
 _STATES = frozenset({"used to", "becoming"})
@@ -143,9 +149,12 @@ def _argument_order(one: Reading, other: Reading) -> bool:
     """Who does it and to whom it is done changed places."""
     if bool(one.passive) != bool(other.passive):
         return _unkept(one, other) if one.passive else _unkept(other, one)
-    if _swap(one, other) == "argument_order":
+    if _swap(one, other) == "argument_order" or (one.asks != other.asks and _asked_of(one, other)):
         return True
-    if any(_turned(direction, other.directed) for direction in one.directed - other.directed):
+    if one.directed != other.directed and (
+        any(_turned(direction, other.directed) for direction in one.directed - other.directed)
+        or any(_turned(direction, one.directed) for direction in other.directed - one.directed)
+    ):
         return True
     if len(set(one.stems) ^ set(other.stems)) > _NEAR or len(one.stems) < 3:
         return False
@@ -155,6 +164,11 @@ def _argument_order(one: Reading, other: Reading) -> bool:
 
 _NEAR = 2
 """Content words in which two questions may differ and still speak of the same relation."""
+
+
+def _asked_of(one: Reading, other: Reading) -> bool:
+    """Say whether one asks who does it and the other to whom it is done: "who killed Hamlet", "who did Hamlet kill"."""
+    return bool(one.asks and other.asks) and one.stems != other.stems and sorted(one.stems) == sorted(other.stems)
 
 
 def _unkept(passive: Reading, active: Reading) -> bool:
@@ -180,12 +194,24 @@ def _connective(one: Reading, other: Reading) -> bool:
 
 
 def _pronoun(one: Reading, other: Reading) -> bool:
+    """He for she, my for your, I for you; "how do I" and "how do you" ask the same."""
     if one.people != other.people:
+        return True
+    if one.question_word != "how" and addressed(one.sequence, other.sequence):
         return True
     if one.possessed == other.possessed:
         return False
-    owners = {thing: owner for owner, _, thing in (item.partition(":") for item in one.possessed)}
-    return any(owners.get(thing, owner) != owner for owner, _, thing in (i.partition(":") for i in other.possessed))
+    mine, theirs = _owners(one), _owners(other)
+    return any(theirs.get(thing, owners) != owners for thing, owners in mine.items())
+
+
+def _owners(reading: Reading) -> dict[str, set[str]]:
+    """Return each thing with whose it is."""
+    owners: dict[str, set[str]] = {}
+    for owned in reading.possessed:
+        owner, _, thing = owned.partition(":")
+        owners.setdefault(thing, set()).add(owner)
+    return owners
 
 
 _FREE = (frozenset({"where", "how"}),)

@@ -74,11 +74,6 @@ PREPOSITIONS = _set(
     "since than through throughout till to toward towards under until up upon versus via vs with within without"
 )
 
-DIRECTIONS = _set("""
-from to into onto for by before after over under than against behind above below of
-""")
-"""Prepositions whose two sides may not change places."""
-
 TIME_ORDER = _set("before after until till since then")
 
 COORDINATORS = frozenset({"and", "or", "nor", "versus", "vs"})
@@ -128,16 +123,22 @@ FOREIGN = _set(
 ) - frozenset({"as", "do", "die", "on", "a", "so", "non", "per", "con", "sur", "van", "min", "ma", "no"})
 """Function words of other languages in Latin letters, those that are English words as well left out."""
 
-FILLERS = _set(
+ADVERBS = _set(
     "really truly actually indeed literally honestly certainly definitely surely basically simply totally absolutely "
     "completely entirely genuinely somehow fact apparently obviously clearly perhaps maybe possibly exactly please "
     "kindly quickly currently right even ever else anyway though sort kind bit little lot quite rather pretty "
     "seriously essentially frankly evidently supposedly presumably undoubtedly specifically particularly especially "
-    "possible able way ways best easiest easy easily steps step process procedure proper properly go "
-    "going can know tell explain show help give understand learn find question wondering wonder curious trying try "
-    "hello dear sir madam team guys"
+    "possible able way ways best easiest easy easily steps step process procedure proper properly hello dear sir "
+    "madam team guys"
 )
 """Words that may be put into a question, or left out, without asking for something else."""
+
+REQUESTS = _set(
+    "know tell explain show help give understand learn find question wondering wonder curious trying try go going"
+)
+"""Verbs by which one asks to be told; they keep their place among the words, as "give" has a giver and a taker."""
+
+FILLERS = ADVERBS | REQUESTS
 
 SYMMETRIC = _set(
     "acquaintance acquainted adjacent agree alike ally allied and argue arguing associate associated attached brother "
