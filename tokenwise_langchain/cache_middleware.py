@@ -36,10 +36,15 @@ AsyncHandler = Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]]
 Response = ModelResponse[Any] | ExtendedModelResponse[Any]
 
 
+def _newest(_: dict[str, Any] | None, decision: dict[str, Any]) -> dict[str, Any]:
+    """Keep the last decision of a step: where two caches stand around one another, that of the outer one."""
+    return decision
+
+
 class CacheState(AgentState[Any]):
     """The agent's state with the cache's last decision: versioned JSON, seen by no input or output schema."""
 
-    tokenwise_cache: NotRequired[Annotated[dict[str, Any], PrivateStateAttr]]
+    tokenwise_cache: NotRequired[Annotated[dict[str, Any], PrivateStateAttr, _newest]]
 
 
 class SemanticCacheMiddleware(AgentMiddleware[CacheState, Any, Any]):

@@ -18,7 +18,7 @@ from tokenwise_core.cache.ticket import Ticket
 from tokenwise_core.errors import BadInput
 from tokenwise_langchain.cache_requests import Guard, scoped, whose
 from tokenwise_langchain.cached_turn import Turn, document_tag, tags_of
-from tokenwise_langchain.chains import QueryOf, make_up, take_apart
+from tokenwise_langchain.chains import QueryOf, make_up, streams_by_parts, take_apart
 from tokenwise_langchain.parameters import canonical
 
 In = TypeVar("In")
@@ -156,7 +156,8 @@ class CachedRunnable(Runnable[In, Out]):
             ticket = self.cache.begin(self._request(given, config, kwargs))
         turn = self._turn(ticket, given, config)
         if turn.replay is not None:
-            yield from turn.pieces(list(turn.replay.stream(turn.question, turn.config)))
+            played = list(turn.replay.stream(turn.question, turn.config))
+            yield from turn.pieces(played, by_parts=streams_by_parts(self.runnable))
             return
         with turn:
             came: list[Any] = []
@@ -174,7 +175,8 @@ class CachedRunnable(Runnable[In, Out]):
             ticket = await self.cache.abegin(self._request(given, config, kwargs))
         turn = self._turn(ticket, given, config)
         if turn.replay is not None:
-            for piece in turn.pieces([chunk async for chunk in turn.replay.astream(turn.question, turn.config)]):
+            played = [chunk async for chunk in turn.replay.astream(turn.question, turn.config)]
+            for piece in turn.pieces(played, by_parts=streams_by_parts(self.runnable)):
                 yield piece
             return
         with turn:

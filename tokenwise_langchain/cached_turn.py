@@ -119,9 +119,11 @@ class Turn:
         with self._guard("put together"):
             self.complete(put_together(pieces))
 
-    def pieces(self, played: Sequence[AIMessageChunk]) -> Iterator[Any]:
-        """Yield what was found in pieces; *played* are those of the replay's run."""
-        return iter(played) if isinstance(self.found, AIMessage) else pieces_of(self.found)
+    def pieces(self, played: Sequence[AIMessageChunk], *, by_parts: bool) -> Iterator[Any]:
+        """Yield what was found in pieces, a dict *by_parts* or whole; *played* are those of the replay's run."""
+        if isinstance(self.found, AIMessage):
+            return iter(played)
+        return pieces_of(self.found) if by_parts or not isinstance(self.found, dict) else iter((self.found,))
 
 
 def _decoded(hit: Hit, classes: Classes) -> Any:

@@ -10,12 +10,11 @@ from __future__ import annotations
 import ast
 import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from langchain_core.language_models import BaseChatModel
-from langchain_core.load import load
 from langchain_core.messages import (
     AIMessage,
     AIMessageChunk,
@@ -35,13 +34,15 @@ from langchain_core.messages import (
 from tokenwise_langchain.blocks import Fields
 from tokenwise_langchain.parameters import PROCESS, Called, call_parameters, called, canonical, important
 
-MESSAGES: tuple[type[BaseMessage], ...] = (
-    HumanMessage, AIMessage, SystemMessage, ToolMessage, FunctionMessage, ChatMessage, HumanMessageChunk,
-    AIMessageChunk, SystemMessageChunk, ToolMessageChunk, FunctionMessageChunk, ChatMessageChunk,
-)  # fmt: skip
+MESSAGES: Mapping[str, type[BaseMessage]] = {
+    kind.__name__: kind
+    for kind in (
+        HumanMessage, AIMessage, SystemMessage, ToolMessage, FunctionMessage, ChatMessage, HumanMessageChunk,
+        AIMessageChunk, SystemMessageChunk, ToolMessageChunk, FunctionMessageChunk, ChatMessageChunk,
+    )
+}  # fmt: skip
 """The only classes that are ever built of a serialised prompt."""
 
-_NAMES = frozenset(kind.__name__ for kind in MESSAGES)
 _CALLERS = frozenset({"_generate_with_cache", "_agenerate_with_cache"})
 _MAX_FRAMES = 12  # a cache of the user's around ours, a subclass of either
 _ADDRESS = " at 0x"
@@ -91,9 +92,8 @@ def read_prompt(prompt: str) -> list[Fields] | None:
 
 
 def load_messages(prompt: str) -> list[BaseMessage]:
-    """Build the messages of a serialised prompt: those classes only, and no secret is looked up."""
-    loaded: Sequence[Any] = load(json.loads(prompt), allowed_objects=MESSAGES, secrets_from_env=False)
-    return list(loaded)
+    """Build the messages of a serialised prompt, of those classes only."""
+    return [MESSAGES[one["id"][-1]](**one["kwargs"]) for one in json.loads(prompt)]
 
 
 def is_chat(prompt: str) -> bool:
@@ -105,7 +105,7 @@ def _is_message(one: object) -> bool:
     if not isinstance(one, Mapping) or one.get("type") != "constructor" or not isinstance(one.get("kwargs"), Mapping):
         return False
     path = one.get("id")
-    return isinstance(path, list) and len(path) > 1 and path[-1] in _NAMES and str(path[0]).startswith("langchain")
+    return isinstance(path, list) and len(path) > 1 and path[-1] in MESSAGES and str(path[0]).startswith("langchain")
 
 
 def read_llm_string(llm_string: str) -> Called:

@@ -10,6 +10,7 @@ from typing import Any
 from langchain_core.language_models import BaseChatModel
 from langchain_core.load import dumpd
 from langchain_core.messages import BaseMessage
+from langchain_core.output_parsers.base import BaseOutputParser
 from langchain_core.prompt_values import PromptValue
 from langchain_core.runnables import (
     RunnableBinding,
@@ -46,9 +47,20 @@ def make_up(runnable: Any, opaque: list[str]) -> Any:
         return ["fallbacks", *(make_up(one, opaque) for one in runnable.runnables)]
     if isinstance(runnable, BaseChatModel):
         return model_parameters(runnable)
+    if isinstance(runnable, BaseOutputParser):
+        return canonical(runnable)
     if type(runnable) is RunnablePassthrough and runnable.func is None and runnable.afunc is None:
         return "passthrough"
     return _dumped(runnable, opaque)
+
+
+def streams_by_parts(runnable: Any) -> bool:
+    """Say whether a chain streams a dict as parts that add up; a parser's grow, each the whole so far."""
+    if isinstance(runnable, RunnableSequence):
+        return streams_by_parts(runnable.last)
+    if isinstance(runnable, RunnableBinding):
+        return streams_by_parts(runnable.bound)
+    return isinstance(runnable, RunnableParallel | RunnableAssign)
 
 
 def _dumped(runnable: Any, opaque: list[str]) -> Any:
