@@ -111,6 +111,8 @@ def _seal(partition: Partition) -> None:
     while True:
         view = partition.view
         rows = partition.entries.vectors(partition.id, after=view.sealed_to, limit=CHUNK)
+        if partition.stopped:
+            raise Stopped
         if len(rows.seqs) < SEAL:
             return
         segments = [*view.segments, Segment.encode(view.segments[0].codebook, rows)]
