@@ -17,7 +17,7 @@ LAYERS = [
     {"tokens", "embeddings", "settings"},
     {"usage"},
     {"cache"},
-    {"analytics"},
+    {"stack", "analytics"},
     {"demo", "testing"},
     {"cli"},
 ]

@@ -22,9 +22,9 @@ class CacheRequest:
     must be equal (an index's name, a prompt's version); both JSON. Never put secrets here.
 
     *query* is what is asked, known from provenance: a template's variable, a tag, an argument. None means that the last
-    user message is the question as it stands; where that message is a rendered template, say the query. *semantic* False
-    allows exact hits only. *policy* is the id of a router's policy that stands in front of the model, *capability* that
-    of the model planned now: a hit is served only if the model that answered was at least as capable.
+    user message is the question as it stands; where that message is a rendered template, say the query. *semantic*
+    False allows exact hits only. *policy* is the id of a router's policy that stands in front of the model,
+    *capability* that of the model planned now: a hit is served only if the model that answered was at least as capable.
 
     *tags* are what the answer depends on (`doc:17`): `SemanticCache.invalidate` kills all answers under a tag.
     *max_error* and *ttl_s* may only be stricter than the cache's own.
