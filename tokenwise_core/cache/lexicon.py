@@ -34,8 +34,7 @@ _UNCHANGED = "beat bet bid burst cast come become cost cut fit hit hurt let put 
 PARTICIPLES = frozenset(LEMMAS) | frozenset(_UNCHANGED.split())
 """Irregular forms that may follow "was … by"; the regular ones end in "ed"."""
 
-PREFIXES = ("un", "in", "im", "ir", "il", "dis", "non", "de", "mis", "anti")
-"""Prefixes that turn a word into its opposite where both are asked about."""
+_PREFIXES = frozenset({"un", "in", "im", "ir", "il", "dis", "non", "de", "mis", "anti"})
 
 _OPPOSITES = """
 enable disable; on off; open close,shut; start stop,end,finish; begin end,finish,stop; add remove,delete,subtract;
@@ -172,11 +171,14 @@ SYNONYMS: dict[str, frozenset[str]] = _synonyms()
 
 
 def opposed(one: str, other: str) -> bool:
-    """Say whether two stems are opposites, by the list or by a prefix ("possible", "impossible")."""
-    if other in OPPOSITES.get(one, ()):
-        return True
+    """Say whether two stems are opposites, by the list or by a prefix."""
+    return other in OPPOSITES.get(one, ()) or prefixed(one, other)
+
+
+def prefixed(one: str, other: str) -> bool:
+    """Say whether one stem is the other behind a prefix that denies it: "possible", "impossible"."""
     short, long = (one, other) if len(one) < len(other) else (other, one)
-    return len(short) > 3 and long.endswith(short) and long[: -len(short)] in PREFIXES
+    return len(short) > 3 and long.endswith(short) and long[: -len(short)] in _PREFIXES
 
 
 def participle(word: str) -> bool:

@@ -113,7 +113,7 @@ def read(text: str, *, protected: Sequence[str] = ()) -> Reading:
         return Reading(words=tuple(words), english=False, **verbatim)
     return Reading(
         words=tuple(joined),
-        entities=frozenset(stem(name) for name in names(found) if name not in ENGLISH) | _known_names(words),
+        entities=frozenset(stem(name) for name in names(found) if name not in _COMMON) | _known_names(words),
         **verbatim,
         **_meaning(joined, found),
     )
@@ -139,7 +139,7 @@ def _meaning(words: Sequence[str], found: Scan) -> dict[str, Any]:
         "directed": frozenset(roles.directed(words)),
         "passive": roles.passive(words) if "by" in words else (),
         "sequence": roles.sequence(words),
-        "asides": _asides(words, found.starts) if len(found.starts) > 1 else frozenset(),
+        "asides": _asides(found.words, found.starts) if len(found.starts) > 1 else frozenset(),
     }
 
 
@@ -171,6 +171,7 @@ _LONG = 8
 
 
 _TELLING = ENGLISH - SHARED
+_COMMON = ENGLISH | FILLERS | NUMBER_WORDS
 
 
 def _known_names(words: Sequence[str]) -> frozenset[str]:

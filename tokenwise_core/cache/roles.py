@@ -1,8 +1,8 @@
-"""Who does what to whom: order of arguments, passives, coordination, what is negated, when, whose."""
+"""What one question says of roles: who does it to whom, what is negated, when, whose, more or less of what."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 from tokenwise_core.cache.lexicon import participle, stem
@@ -11,25 +11,19 @@ from tokenwise_core.cache.words import (
     ARTICLES,
     AUXILIARIES,
     BE,
-    COORDINATORS,
     CORRELATIVES,
     DEICTICS,
     FEMININE,
     FILLERS,
-    FIRST_PERSON,
     MASCULINE,
     NEGATORS,
     PERIODS,
     RELATIVE_DAYS,
-    SECOND_PERSON,
     STOP,
-    SYMMETRIC,
-    TIME_ORDER,
     UNKNOWING,
     WH,
 )
 
-_SYMMETRIC = frozenset(stem(word) for word in SYMMETRIC)
 _AHEAD = 5
 """Words looked at beyond one that points at what follows it."""
 _BACK = 12
@@ -77,7 +71,7 @@ def _scope(words: Sequence[str], at: int) -> str:
     if (
         turned
         and start < len(words)
-        and (words[start] in ARTICLES or words[start] in _OWNERS or words[start] in DEICTICS)
+        and (words[start] in ARTICLES or words[start] in OWNERS or words[start] in DEICTICS)
     ):
         start += 1
         while start < len(words) and not content(words[start]):
@@ -103,7 +97,7 @@ def people(words: Sequence[str]) -> tuple[str, ...]:
     return tuple("m" if word in MASCULINE else "f" for word in words if word in MASCULINE or word in FEMININE)
 
 
-_OWNERS = {
+OWNERS = {
     **dict.fromkeys(("my", "our"), "1"), "your": "2", "their": "3", "his": "m", "her": "f", "its": "n"
 }  # fmt: skip
 
@@ -111,25 +105,14 @@ _OWNERS = {
 def possessed(words: Sequence[str]) -> frozenset[str]:
     """Return whose things are spoken of: "1:order" for "my order"."""
     return frozenset(
-        f"{_OWNERS[word]}:{thing}"
+        f"{OWNERS[word]}:{thing}"
         for at, word in enumerate(words)
-        if word in _OWNERS and (thing := next_content(words, at + 1, 3))
+        if word in OWNERS and (thing := next_content(words, at + 1, 3))
     )
 
 
-def addressed(one: Sequence[str], other: Sequence[str]) -> bool:
-    """Say whether two sequences differ in nothing but I for you: "do you have children?", "do I …?"."""
-    if len(one) != len(other):
-        return False
-    changed = {(a, b) for a, b in zip(one, other, strict=True) if a != b}
-    return bool(changed) and all(a in _SPEAKERS and b in _SPEAKERS for a, b in changed)
-
-
-_SPEAKERS = FIRST_PERSON | SECOND_PERSON | {"am", "are", "was", "were"}
-
-
 def times(words: Sequence[str]) -> frozenset[str]:
-    """Return what is said of time: before, after, used to, becoming, was rather than is, yesterday …"""
+    """Return what is said of time: before, after, until, used to, becoming, and "is" or "was" of a plain state."""
     found = set()
     for at, word in enumerate(words):
         if word in ("before", "after", "until", "till"):
@@ -227,81 +210,8 @@ _UNORDERED = ARTICLES | CORRELATIVES | (ADVERBS - STOP)
 
 
 def sequence(words: Sequence[str]) -> tuple[str, ...]:
-    """Return the words in order without articles and fillers, content as stems: what `swapped` compares."""
+    """Return the words in order without articles and fillers, content as stems: what `order` compares."""
     return tuple(stem(word) if word not in STOP else word for word in words if word not in _UNORDERED)
-
-
-_KNOWN = frozenset({"the", *_OWNERS, "this", "that", "these", "those"})
-_LIGHT = frozenset({"still", "yet", "already"})
-
-
-def narrows(words: Sequence[str], added: str) -> bool:
-    """Say whether the word with the stem *added* narrows the content word after it.
-
-    It does not where that is known ("my new card"), nor where it says how or how long ("directly", "still").
-    """
-    for at, word in enumerate(words[:-1]):
-        if at and stem(word) == added and words[at - 1] not in _KNOWN and content(words[at + 1]):
-            return not word.endswith("ly") and word not in _LIGHT
-    return False
-
-
-_LONGEST_SIDE = 6
-
-
-def swapped(one: Sequence[str], other: Sequence[str]) -> tuple[str, ...] | None:
-    """Return what stands between two sides that changed places, None where nothing else than that happened.
-
-    The two sequences must be *pre x mid y post* and *pre y mid x post*, sides of up to six words.
-    """
-    if len(one) != len(other) or one == other or sorted(one) != sorted(other):
-        return None
-    start, stop = 0, len(one)
-    while one[start] == other[start]:
-        start += 1
-    while one[stop - 1] == other[stop - 1]:
-        stop -= 1
-    p, q = tuple(one[start:stop]), tuple(other[start:stop])
-    size = len(p)
-    for x in range(1, min(_LONGEST_SIDE, size - 1) + 1):
-        if p[:x] != q[size - x :]:
-            continue
-        for y in range(1, min(_LONGEST_SIDE, size - x - 1) + 1):
-            if p[size - y :] == q[:y] and p[x : size - y] == q[y : size - x]:
-                return (*one[:start][-2:], "|", *p[x : size - y])
-    return None
-
-
-def swap_kind(found: Sequence[str]) -> str:
-    """Name what a swap (of `swapped`) changes: "time_order", "comparison", "argument_order", or "" for nothing."""
-    cut = list(found).index("|")
-    before, between = found[:cut], found[cut + 1 :]
-    if all(word in COORDINATORS for word in between):
-        return ""
-    if any(word in TIME_ORDER for word in between):
-        return "time_order"
-    if "than" in between:
-        return "comparison"
-    if any(word in _SYMMETRIC for word in between):
-        return ""
-    if any(word in _SYMMETRIC for word in before) and set(between) <= {"to", "with", "and", "from"}:
-        return ""
-    return "argument_order"
-
-
-def reversed_core(one: Sequence[str], other: Sequence[str], among: Collection[str] | None = None) -> bool:
-    """Say whether two neighbours of a shared content word changed sides: "Alice owes Bob", "… that Bob owes Alice".
-
-    Both must be *among* these where some are given.
-    """
-    cores = set(zip(one, one[1:], one[2:], strict=False))
-    return any(
-        (right, relation, left) in cores
-        and left != right
-        and relation not in _SYMMETRIC
-        and (among is None or (left in among and right in among))
-        for left, relation, right in zip(other, other[1:], other[2:], strict=False)
-    )
 
 
 def directed(words: Sequence[str]) -> Iterator[str]:

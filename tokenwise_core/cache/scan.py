@@ -36,7 +36,7 @@ _VERBATIM_SIGNS = re.compile(r"[`@/\\=+*^<>]|\w\.\w|\d-\d")
 _CHUNK = re.compile(
     r"\ue000\d+\ue001|[$€£¥₹%]|[.!?;:\n]+|(?<!\S)-\d[\w.]{0,40}|\w+(?:[-'.:/&]\w+|,\d{3}(?!\d))*(?:\+\+|\#)?"
 )
-_QUOTED = re.compile(r'"+([^"\n]{2,80})"+|(?<![\w])\'([^\'\n]{2,80})\'(?!\w)')
+_QUOTED = re.compile(r'(?<!")"++([^"\n]{2,80})"|(?<![\w])\'([^\'\n]{2,80})\'(?!\w)')
 _STOPS = frozenset(".!?;:\n")
 
 
@@ -83,6 +83,8 @@ def _word(chunk: str, found: Scan) -> None:
     spelt = CONTRACTIONS.get(low)
     if spelt is not None:
         found.words.extend(spelt)
+    elif chunk == "US":
+        found.words.append("usa")
     elif chunk == "A" and _is_label(found):
         found.words.append("a.")
     else:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 
-from tokenwise_core.cache.lexicon import OPPOSITES, PREFIXES, SYNONYMS, opposed
+from tokenwise_core.cache.lexicon import OPPOSITES, SYNONYMS, opposed, prefixed
+from tokenwise_core.cache.order import addressed, narrows, reversed_core, swapped
 from tokenwise_core.cache.reading import Reading
-from tokenwise_core.cache.roles import addressed, narrows, reversed_core, suffers, swap_kind, swapped
+from tokenwise_core.cache.roles import suffers
 from tokenwise_core.cache.words import COORDINATORS
 
 
@@ -44,7 +45,11 @@ def _quote(one: Reading, other: Reading) -> bool:
 
 def _entity(one: Reading, other: Reading) -> bool:
     """A name that the other does not have, written as a name or not."""
-    return not one.entities.issubset(other.stems) or not other.entities.issubset(one.stems)
+    if one.entities == other.entities:
+        return False
+    return not (
+        (one.entities - other.entities).issubset(other.stems) and (other.entities - one.entities).issubset(one.stems)
+    )
 
 
 def _negation(one: Reading, other: Reading) -> bool:
@@ -83,6 +88,7 @@ def _undone(one: Reading, other: Reading) -> list[str]:
 
 
 def _antonym(one: Reading, other: Reading) -> bool:
+    """On for off, possible for impossible, where no negation turns it back."""
     mine, theirs = one.poles - other.poles, other.poles - one.poles
     if mine and theirs:
         for word in mine:
@@ -90,12 +96,7 @@ def _antonym(one: Reading, other: Reading) -> bool:
                 return True
     mine_only = [word for word in one.stems if word not in other.stems]
     theirs_only = [word for word in other.stems if word not in one.stems]
-    return any(_prefixed(a, b) and not _reconciled(one, other, a, {b}) for a in mine_only for b in theirs_only)
-
-
-def _prefixed(one: str, other: str) -> bool:
-    short, long = (one, other) if len(one) < len(other) else (other, one)
-    return len(short) > 3 and long.endswith(short) and long[: -len(short)] in PREFIXES
+    return any(prefixed(a, b) and not _reconciled(one, other, a, {b}) for a in mine_only for b in theirs_only)
 
 
 def _reconciled(one: Reading, other: Reading, word: str, opposites: Collection[str]) -> bool:
@@ -128,6 +129,7 @@ def _time_order(one: Reading, other: Reading) -> bool:
 
 
 def _moved(one: Reading, other: Reading) -> bool:
+    """Say whether what they say of time cannot be about the same time."""
     mine, theirs = one.times - other.times - {"is"}, other.times - one.times - {"is"}
     if "was" in mine | theirs and "is" in one.times | other.times:
         return True
@@ -141,8 +143,9 @@ _STATES = frozenset({"used to", "becoming"})
 
 
 def _swap(one: Reading, other: Reading) -> str:
+    """Return the veto that two sides which changed places call for, "" for none."""
     found = swapped(one.sequence, other.sequence)
-    return swap_kind(found) if found else ""
+    return found.kind if found else ""
 
 
 def _argument_order(one: Reading, other: Reading) -> bool:
@@ -194,10 +197,10 @@ def _connective(one: Reading, other: Reading) -> bool:
 
 
 def _pronoun(one: Reading, other: Reading) -> bool:
-    """He for she, my for your, I for you; "how do I" and "how do you" ask the same."""
+    """He for she, my for your, I for you."""
     if one.people != other.people:
         return True
-    if one.question_word != "how" and addressed(one.sequence, other.sequence):
+    if addressed(one.sequence, other.sequence):
         return True
     if one.possessed == other.possessed:
         return False

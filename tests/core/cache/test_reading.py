@@ -126,4 +126,4 @@ def test_a_very_long_text_is_read_in_one_pass(piece):
 
 
 def test_the_folded_text_is_lower_case_words():
-    assert read("What’s  the U.S. “tax”?\n").plain == "what is the us tax"
+    assert read("What’s  the U.S. “tax”?\n").plain == "what is the usa tax"
