@@ -214,6 +214,18 @@ def test_a_folder_that_cannot_be_written_costs_only_the_snapshot(
     assert finds_all(opened(store, folder), store)
 
 
+def test_snapshots_of_partitions_that_are_gone_are_deleted(store: MemoryEntries, snapshot: Path) -> None:
+    gone = snapshot.with_name(f"{THERE.hex()}.index")
+    gone.write_bytes(snapshot.read_bytes())
+    notes = snapshot.with_name("notes.index")
+    notes.write_text("not ours")
+    fill(store, unit(SEAL, seed=8))
+    opened(store, snapshot.parent)
+    assert not gone.exists()
+    assert snapshot.exists()
+    assert notes.exists()
+
+
 def test_nobody_else_may_read_a_snapshot(snapshot: Path) -> None:
     assert snapshot.stat().st_mode & 0o077 == 0
 

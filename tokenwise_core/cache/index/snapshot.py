@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import zlib
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ SUFFIX = ".index"
 _MAGIC = b"tokenwise index\n"
 _NUMBER_BYTES = 4
 _MAX_HEADER = 1 << 16
+_HEX = re.compile(r"(?:[0-9a-f]{2})+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +79,12 @@ def read(folder: Path, partition: bytes) -> tuple[Header, NDArray[np.uint8]] | N
     if header.partition != partition.hex():
         raise BadInput(f"{path.name} belongs to another partition")
     return header, data
+
+
+def partitions(folder: Path) -> list[bytes]:
+    """Return the partitions that have a snapshot."""
+    names = [path.stem for path in folder.glob(f"*{SUFFIX}")]
+    return [bytes.fromhex(name) for name in names if _HEX.fullmatch(name)]
 
 
 def delete(folder: Path, partition: bytes) -> None:

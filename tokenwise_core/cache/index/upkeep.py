@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -222,6 +223,7 @@ def _save(partition: Partition) -> None:
     )
     try:
         snapshot.write(folder, header, segment.to_bytes())
+        _tidy(partition, folder)
     except OSError as error:  # the store has it all
         log.warning("no more snapshots of partition %s: %s", partition.id.hex(), error)
         partition.folder = None
@@ -229,6 +231,13 @@ def _save(partition: Partition) -> None:
     if partition.folder is None:  # cleared meanwhile
         snapshot.delete(folder, partition.id)
     partition.saved = (len(segment), view.sealed_to)
+
+
+def _tidy(partition: Partition, folder: Path) -> None:
+    """Delete the snapshots of partitions that the store has no more: purged, or of another embedder."""
+    for other in snapshot.partitions(folder):
+        if not partition.entries.count(other, at_most=1):
+            snapshot.delete(folder, other)
 
 
 def _chunks(partition: Partition) -> Iterator[VectorRows]:
