@@ -93,14 +93,17 @@ class TestWritingAndReading:
         assert entries.candidates([seq], now=NOW) == []
 
     def test_what_is_returned_is_the_callers_own(self, entries: Entries) -> None:
-        entry = make_entry(1, answer=CachedAnswer(text="x", payload={"list": [1]}))
-        entries.put([entry])
-        found = entries.get(entry.key, now=NOW)
-        assert found is not None
-        assert found.vector is not None
+        entry = make_entry(1, answer=CachedAnswer(text="x", payload={"list": [1]}), epochs={"tag:a": 1})
+        [seq] = entries.put([entry])
+        found: Any = entries.get(entry.key, now=NOW)
+        candidate: Any = entries.candidates([seq], now=NOW)[0]
         found.answer.payload["list"].append(2)
-        found.vector[:] = 0
+        for mine in (found, candidate):
+            mine.vector[:] = 0
+            mine.reading["words"].append("x")
+            mine.epochs["tag:a"] = 9
         same(entries.get(entry.key, now=NOW), entry)
+        assert entries.candidates([seq], now=NOW)[0].epochs == {"tag:a": 1}
 
     def test_seqs_rise_in_the_order_of_insertion(self, entries: Entries) -> None:
         seqs = entries.put([make_entry(i) for i in range(5)]) + entries.put([make_entry(9)])

@@ -147,6 +147,16 @@ class TestLostFiles:
         with closing(SQLiteEntries(path)) as other:
             assert other.totals() == entries.totals()
 
+    def test_a_handle_in_use_while_the_file_was_lost_is_not_used_again(
+        self, entries: SQLiteEntries, path: Path
+    ) -> None:
+        entries.put([make_entry(1)])
+        with entries._reading():
+            path.unlink()
+            entries.put([make_entry(2)])
+        for _ in range(5):
+            assert [entry.key for entry in entries.iterate()] == [key_of(2)]
+
     @pytest.mark.parametrize("where", [0, 4096 * 2])
     def test_a_malformed_file_is_moved_aside_and_a_new_one_begun(
         self, entries: SQLiteEntries, path: Path, where: int, caplog: pytest.LogCaptureFixture
