@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
@@ -49,8 +49,8 @@ class FaissIndex:
     dimension) by a thread in the background; until that is done a search finds what there is, and never waits. It
     stays resident up to *large_bytes* in all, and is kept in *folder*, if one is given, for the next process.
 
-    The store is the only truth: what a search returns was there a moment ago, entries that other processes stored
-    included. Cosines are exact. After a fork, and in a copy or a pickle, everything is read anew.
+    The store is the only truth: entries that other processes stored or deleted a moment ago are seen. Cosines are
+    exact in small partitions, within 0.005 in large ones. After a fork, and in a copy or a pickle, all is read anew.
     """
 
     def __init__(
@@ -81,9 +81,8 @@ class FaissIndex:
 
     def save(self) -> None:
         """Write the snapshots that have fallen behind, in this thread."""
-        if self._folder is not None:
-            for partition in self._state().partitions():
-                upkeep.save(partition)
+        for partition in self._state().partitions():
+            upkeep.save(partition)
 
     def stats(self) -> IndexStats:
         """Return what is resident in this process."""
@@ -134,9 +133,6 @@ class FaissIndex:
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_states": {}}
-
-    def __setstate__(self, state: Mapping[str, Any]) -> None:
-        self.__dict__.update(state)
 
 
 class _Resident:
