@@ -23,6 +23,15 @@ class Parser(argparse.ArgumentParser):
             help="where usage is kept: sqlite:///path, a path, or postgresql://… (default: TOKENWISE_STORE)",
         )
 
+    def add_cache(self, default: str | None = None) -> None:
+        """Add `--cache`."""
+        self.add_argument(
+            "--cache",
+            default=default,
+            metavar="URL",
+            help="where the cache is: sqlite:///path, a path, or postgresql://… (default: TOKENWISE_CACHE)",
+        )
+
 
 def positive(text: str) -> int:
     """Read a whole number from one up."""

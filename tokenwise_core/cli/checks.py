@@ -120,7 +120,7 @@ def store(settings: Settings) -> Iterator[Finding]:
         yield Finding(name="url", text=opened.url)
         path = Path(make_url(opened.url).database or "") if isinstance(opened, SQLiteStore) else None
         if path is not None and not path.exists():
-            yield _unmade(path)
+            yield unmade(path)
             return
         if path is not None:
             refuse_what_is_no_store(path)
@@ -167,15 +167,15 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _unmade(path: Path) -> Finding:
-    """Judge a file that the first recorded call will make."""
+def unmade(path: Path, *, by: str = "recorded call", variable: str = "TOKENWISE_STORE") -> Finding:
+    """Judge a file that the first recorded call, or cached answer, will make."""
     parent = next(folder for folder in path.parents if folder.exists())
     try:
         with TemporaryFile(dir=parent):  # not os.access: root has all rights, yet cannot write everywhere
-            return Finding(name="writable", text="not there yet; the first recorded call makes it", mark=Mark.NOTE)
+            return Finding(name="writable", text=f"not there yet; the first {by} makes it", mark=Mark.NOTE)
     except OSError as error:
         text = f"{parent} cannot be written: {error.strerror or error}"
-        return Finding(name="writable", text=text, mark=Mark.PROBLEM, remedy="set TOKENWISE_STORE")
+        return Finding(name="writable", text=text, mark=Mark.PROBLEM, remedy=f"set {variable}")
 
 
 def _contents(opened: Store) -> Iterator[Finding]:
@@ -213,6 +213,6 @@ def _source(name: str, settings: Settings) -> str:
 
 def _shown(name: str, settings: Settings) -> str:
     value = getattr(settings, name)
-    if name == "store" and "://" in value:
+    if name in ("store", "cache") and "://" in value:
         return make_url(value).render_as_string(hide_password=True)
     return "none" if value is None else str(value)

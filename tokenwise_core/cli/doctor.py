@@ -14,6 +14,7 @@ from rich.text import Text
 from tokenwise_core import __version__
 from tokenwise_core.cli.arguments import Parser
 from tokenwise_core.cli.checks import Finding, Mark, embedder, environment, packages, prices, store, tokenizers
+from tokenwise_core.cli.checks_cache import cache
 from tokenwise_core.cli.terminal import show
 from tokenwise_core.settings import load_settings
 
@@ -36,6 +37,7 @@ def run(arguments: argparse.Namespace) -> int:
         "embeddings": embedder(),
         "prices": prices(settings),
         "store": store(settings),
+        "cache": cache(settings),
         "settings": environment(settings, chosen=arguments.store is not None),
     }
     show(f"TokenWise {__version__} on Python {platform.python_version()}, {platform.system()} {platform.machine()}")

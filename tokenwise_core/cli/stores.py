@@ -35,14 +35,14 @@ def existing_store(url: str | None) -> Iterator[Store]:
         store.close()
 
 
-def refuse_what_is_no_store(path: Path) -> None:
+def refuse_what_is_no_store(path: Path, *, table: str = EVENT.name, kind: str = "usage store") -> None:
     """Look at what is at *path* before it is opened: the store makes its tables in any file that it is given."""
     if path.is_dir():
         raise BadInput(f"{path} is a directory: name the store's file in it")
     with path.open("rb") as file:
         if file.read(len(_MAGIC)) != _MAGIC:
-            raise BadInput(f"{path} is no usage store: it is no SQLite file")
+            raise BadInput(f"{path} is no {kind}: it is no SQLite file")
     address = f"{path.absolute().as_uri()}?mode=ro"
     with suppress(sqlite3.Error), closing(sqlite3.connect(address, uri=True)) as connection:  # the store tells errors
-        if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (EVENT.name,)).fetchone():
-            raise BadInput(f"{path} is no usage store: the database has none of its tables")
+        if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (table,)).fetchone():
+            raise BadInput(f"{path} is no {kind}: the database has none of its tables")

@@ -5,7 +5,10 @@ from pathlib import Path
 import pytest
 
 from tests.events import make_event
-from tokenwise_core.cli import main, purge
+from tokenwise_core.cache.entries import SQLiteEntries
+from tokenwise_core.cache.entry import CachedAnswer, Entry
+from tokenwise_core.cli import main, terminal
+from tokenwise_core.scoping import Scope
 from tokenwise_core.usage.store import Query, SQLiteStore
 
 
@@ -44,14 +47,14 @@ def test_nothing_is_deleted_without_a_yes(store: SQLiteStore, capsys: pytest.Cap
 
 def test_a_yes_at_the_terminal_is_enough(store: SQLiteStore, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
-    monkeypatch.setattr(purge, "can_ask", lambda: True)
-    monkeypatch.setattr(purge, "ask", lambda question: asked.append(question) or True)
+    monkeypatch.setattr(terminal, "can_ask", lambda: True)
+    monkeypatch.setattr(terminal, "ask", lambda question: asked.append(question) or True)
     assert run(store, "--user", "user-1") == 0
     assert asked == [f"Delete 10 calls of user 'user-1' from {store.url}?"]
 
 
 def test_a_no_at_the_terminal_deletes_nothing(store: SQLiteStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(purge, "can_ask", lambda: True)
+    monkeypatch.setattr(terminal, "can_ask", lambda: True)
     monkeypatch.setattr("builtins.input", lambda _: "no")
     assert run(store, "--user", "user-1") == 2
     assert calls(store) == 20
@@ -73,3 +76,81 @@ def test_names_given_together_must_all_match(store: SQLiteStore) -> None:
 def test_purging_everything_is_refused(store: SQLiteStore, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(store, "--yes") == 2
     assert "purge needs --user, --session or --application" in capsys.readouterr().err
+
+
+# --- the cache's entries ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SQLiteEntries:
+    entries = SQLiteEntries(tmp_path / "cache.sqlite")
+    entries.put(
+        [
+            Entry(
+                key=bytes([i]) * 16,
+                namespace="ns/acme",
+                answer=CachedAnswer(text="answer"),
+                created_at=1.8e9,
+                owner=Scope(user=f"user-{i % 2}", session=f"session-{i}"),
+            )
+            for i in range(4)
+        ]
+    )
+    monkeypatch.setenv("TOKENWISE_CACHE", entries.url)
+    return entries
+
+
+def cached(cache: SQLiteEntries) -> int:
+    return sum(totals.entries for totals in cache.totals())
+
+
+def test_purge_covers_the_cache_too(
+    store: SQLiteStore, cache: SQLiteEntries, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(store, "--user", "user-1", "--yes") == 0
+    assert capsys.readouterr().out == "deleted 10 calls and 2 entries of the cache, of user 'user-1'\n"
+    assert (calls(store, user="user-1"), cached(cache)) == (0, 2)
+
+
+def test_a_yes_is_asked_for_once_and_for_both(
+    store: SQLiteStore, cache: SQLiteEntries, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(terminal, "can_ask", lambda: True)
+    monkeypatch.setattr(terminal, "ask", lambda question: asked.append(question) or False)
+    assert run(store, "--user", "user-1") == 2
+    assert asked == [f"Delete 10 calls of user 'user-1' from {store.url} and what {cache.url} holds of them?"]
+    assert (calls(store), cached(cache)) == (20, 4)
+
+
+def test_somebody_who_is_only_in_the_cache_is_purged_from_it(
+    store: SQLiteStore, cache: SQLiteEntries, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(store, "--session", "session-3", "--user", "user-1", "--yes") == 0
+    assert "1 entry of the cache, of user 'user-1' and session 'session-3'" in capsys.readouterr().out
+    assert cached(cache) == 3
+    assert run(store, "--user", "nobody", "--yes") == 0
+    assert capsys.readouterr().out == "no calls and no entries of user 'nobody' are stored: nothing was deleted\n"
+
+
+def test_a_cache_without_a_usage_store_is_purged(cache: SQLiteEntries, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["purge", "--user", "user-0", "--yes"]) == 0  # TOKENWISE_STORE is memory://
+    assert "deleted 2 entries of the cache, of user 'user-0'" in capsys.readouterr().out
+    assert cached(cache) == 2
+
+
+def test_a_store_or_a_cache_that_is_named_must_be_there(
+    store: SQLiteStore, cache: SQLiteEntries, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    absent = str(tmp_path / "absent.sqlite")
+    assert main(["purge", "--store", absent, "--user", "user-0", "--yes"]) == 2
+    assert run(store, "--cache", absent, "--user", "user-0", "--yes") == 2
+    assert capsys.readouterr().err.count("absent.sqlite") == 2
+    assert (calls(store), cached(cache)) == (20, 4)
+
+
+def test_nothing_is_purged_where_the_cache_is_no_cache(store: SQLiteStore, tmp_path: Path) -> None:
+    broken = tmp_path / "broken.sqlite"
+    broken.write_text("no database")
+    assert run(store, "--cache", str(broken), "--user", "user-1", "--yes") == 2
+    assert calls(store) == 20
