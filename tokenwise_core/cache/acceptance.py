@@ -37,7 +37,7 @@ class Evidence:
         seen, expected, count = np.cumsum(wrong[order] * share), np.cumsum(ranked * share), np.cumsum(share)
         factor = _gamma_quantile(PRIOR_ERRORS + seen) / (PRIOR_ERRORS + expected)
         self._estimates = ranked
-        self._bounds = np.maximum.accumulate(np.minimum(expected / count * factor, 1.0))
+        self._bounds = np.maximum.accumulate(np.minimum(np.maximum(expected * factor, seen) / count, 1.0))
 
     def bound(self, estimate: float) -> float:
         """Return the upper bound of the false-hit rate among all that are as sure as *estimate*, or surer."""

@@ -37,7 +37,7 @@ class Neighbour:
 
 def pair_features(asked: Reading, neighbour: Neighbour) -> tuple[float, ...]:
     """Return what can be said of one neighbour by itself (`PAIR`)."""
-    mine, theirs = set(asked.stems), set(neighbour.reading.stems)
+    mine, theirs = _content(asked), _content(neighbour.reading)
     common, either = len(mine & theirs), len(mine | theirs)
     other_word = asked.question_word != neighbour.reading.question_word
     return (
@@ -48,6 +48,10 @@ def pair_features(asked: Reading, neighbour: Neighbour) -> tuple[float, ...]:
         math.log1p(min(neighbour.right, 7)),
         math.log1p(min(neighbour.wrong, 7)),
     )
+
+
+def _content(reading: Reading) -> set[str]:
+    return set(reading.stems or reading.words)
 
 
 def alone(asked: Reading, neighbour: Neighbour) -> tuple[float, ...]:

@@ -10,7 +10,7 @@ from tokenwise_core.cache.answers import AnswerSignature, same_answer
 from tokenwise_core.cache.entry import Label
 from tokenwise_core.cache.features import Neighbour, alone, in_company
 from tokenwise_core.cache.reading import Reading
-from tokenwise_core.cache.verifier import Verifier
+from tokenwise_core.cache.verifier import Estimate, Verifier
 from tokenwise_core.cache.vetoes import vetoes
 
 __all__ = ["Judgement", "Neighbour", "judge", "labels_of"]
@@ -21,6 +21,8 @@ AGREEMENT = 0.5
 """Share of the neighbourhood that must carry the candidate's answer."""
 SHARPNESS = 15.0
 """A neighbour counts for e^(15 Δcosine) of the nearest one: a third at .07 less, a twentieth at .2 less."""
+FOREIGN = 0.5
+"""Share of the allowed error outside English, where only numbers, quotes and identifiers are vetoed."""
 NEAR_IDENTICAL = 0.99
 """Cosine from which equal content words are the same question, before anything has been learnt."""
 
@@ -81,14 +83,10 @@ def judge(
         )
     features = _features(asked, neighbours, chosen)
     estimate = verifier.estimate(features)
-    reason = None
-    if chosen.agreement < AGREEMENT:
-        reason = "disagree"
-    elif not _near_identical(asked, neighbours[chosen.place]):
-        if estimate.error > max_error:
-            reason = "below"
-        elif estimate.bound is None or estimate.bound > max_error:
-            reason = "unearned"
+    reason: str | None = "disagree"
+    if chosen.agreement >= AGREEMENT:
+        limit = max_error if asked.english else max_error * FOREIGN
+        reason = None if _near_identical(asked, neighbours[chosen.place]) else _refused(estimate, limit)
     if reason is None and explore() < verifier.explore:
         reason = "explore"
     return Judgement(
@@ -168,8 +166,18 @@ def _features(asked: Reading, neighbours: Sequence[Neighbour], chosen: _Candidat
     return in_company(asked, neighbours, chosen.place, group=chosen.group, agreement=chosen.agreement)
 
 
+def _refused(estimate: Estimate, max_error: float) -> str | None:
+    """Return why an estimate does not do: the answer itself is too doubtful, or the region's bound is not shown."""
+    if estimate.error > max_error:
+        return "below"
+    return "unearned" if estimate.bound is None or estimate.bound > max_error else None
+
+
 def _near_identical(asked: Reading, neighbour: Neighbour) -> bool:
+    """Say whether the question is the stored one but for its spelling, which needs no evidence unless it was wrong."""
     stored = neighbour.reading
+    if neighbour.wrong > neighbour.right:
+        return False
     if asked.plain == stored.plain:
         return True
     return neighbour.similarity >= NEAR_IDENTICAL and asked.stems == stored.stems and bool(asked.stems)
