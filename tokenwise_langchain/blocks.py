@@ -19,6 +19,7 @@ _MEDIA = {
     "image": "image", "image_url": "image", "input_image": "image", "audio": "audio", "input_audio": "audio",
     "video": "video", "video_url": "video", "file": "file", "input_file": "file", "document": "file", "media": "file",
 }  # fmt: skip
+_LONG = 4_096
 _PLACES = frozenset({"id", "index", "cache_control"})  # where a block stands and how it is billed, not what it shows
 
 
@@ -87,8 +88,14 @@ def _medium(block: Fields, kind: str) -> Media:
     return Media(
         kind=sort,  # type: ignore[arg-type]  # a Literal
         detail=detail if isinstance(detail, str) else None,
-        digest=digest_of({name: value for name, value in block.items() if name not in _PLACES}),
+        digest=_media_digest(block),
     )
+
+
+def _media_digest(block: Fields) -> str | None:
+    """Hash what a medium shows; None for one that names neither data nor place."""
+    shown = {name: value for name, value in block.items() if name not in _PLACES}
+    return digest_of(shown) if shown.keys() - {"type", "mime_type", "detail"} else None
 
 
 def unread(content: object) -> list[Any]:
@@ -107,7 +114,20 @@ def _is_read(block: Fields) -> bool:
 
 def digest_of(value: object) -> str:
     """Hash a value of a message by its canonical JSON."""
-    text = json.dumps(value, ensure_ascii=False, sort_keys=True, default=str)
+    text = json.dumps(_shortened(value), ensure_ascii=False, sort_keys=True, default=str)
+    return _blake(text)
+
+
+def _shortened(value: Any) -> Any:
+    """Put hashes in place of long texts: a picture's data need not be written out once more."""
+    if isinstance(value, str):
+        return value if len(value) <= _LONG else [len(value), _blake(value)]
+    if isinstance(value, Mapping):
+        return {str(name): _shortened(item) for name, item in value.items()}
+    return [_shortened(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def _blake(text: str) -> str:
     return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 

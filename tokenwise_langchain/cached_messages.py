@@ -100,7 +100,7 @@ def encode_message(message: Any) -> dict[str, Any]:
     """Return an AI message's fields as JSON, without ids."""
     fields = message.__dict__
     kept = {name: to_json(fields.get(name)) for name in _KEPT if fields.get(name)}
-    kept["content"] = _forgetful(kept.get("content", ""))
+    kept["content"] = _forgetful(to_json(fields["content"]))
     metadata = kept.get("response_metadata") or {}
     kept["response_metadata"] = {name: value for name, value in metadata.items() if name not in _OF_ONE_CONVERSATION}
     if (kept.get("usage_metadata") or {}).get("total_cost") == 0:

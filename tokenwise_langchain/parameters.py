@@ -21,7 +21,7 @@ from langchain_core.load import dumpd
 from langchain_core.messages import BaseMessage
 from langchain_core.tools import BaseTool
 from langchain_core.utils.function_calling import convert_to_openai_tool
-from pydantic import BaseModel, SecretStr, TypeAdapter
+from pydantic import BaseModel, PydanticUserError, SecretStr, TypeAdapter
 
 from tokenwise_langchain.blocks import Fields
 
@@ -154,9 +154,18 @@ _SHOWN = ("type", "content", "name", "tool_calls", "role", "page_content", "meta
 
 def _canonical_class(value: type) -> Any:
     """Return a class by its name and schema: two versions of one class are two answer formats."""
-    if (isinstance(value, type) and issubclass(value, BaseModel)) or is_typeddict(value) or is_dataclass(value):
+    if not (issubclass(value, BaseModel) or is_typeddict(value) or is_dataclass(value)):
+        return _serial(value)
+    try:
         return {"class": value.__name__, "schema": TypeAdapter(value).json_schema()}
-    return _serial(value)
+    except PydanticUserError:  # `typing.TypedDict` before Python 3.12; a field without a schema
+        return {"class": value.__name__, "fields": sorted(f"{name}: {kind!r}" for name, kind in _annotations(value))}
+
+
+def _annotations(value: type) -> list[tuple[str, Any]]:
+    return [
+        (name, kind) for base in reversed(value.__mro__) for name, kind in vars(base).get("__annotations__", {}).items()
+    ]
 
 
 def _serial(value: Any) -> str:

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -401,10 +405,9 @@ def test_the_same_last_question_after_another_history_never_hits(
 # state
 
 
-def test_the_last_decision_is_versioned_json_that_a_strict_checkpointer_takes(
-    counted: Any, caching: SemanticCacheMiddleware, monkeypatch: pytest.MonkeyPatch
+def test_the_last_decision_is_versioned_json_in_the_private_state(
+    counted: Any, caching: SemanticCacheMiddleware
 ) -> None:
-    monkeypatch.setenv("LANGGRAPH_STRICT_MSGPACK", "true")
     agent = create_agent(counted(), middleware=[caching], checkpointer=InMemorySaver())
     decisions = []
     for thread in ("t1", "t2"):
@@ -413,8 +416,38 @@ def test_the_last_decision_is_versioned_json_that_a_strict_checkpointer_takes(
         assert "tokenwise_cache" not in state, "private"
         decisions.append(agent.get_state(config).values["tokenwise_cache"])
     assert decisions[0] == {"v": 1, "cache": "miss", "reason": "cold"}
+    assert json.loads(json.dumps(decisions[1])) == decisions[1]
     assert decisions[1]["cache"] == "exact"
     assert caching.cache.feedback(decisions[1]["hit_id"], ok=True)
+
+
+STRICT = """
+from langchain.agents import create_agent
+from langchain_core.language_models import FakeListChatModel
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.checkpoint.serde import _msgpack
+from tokenwise_core.cache import MemoryEntries, SemanticCache
+from tokenwise_core.testing import HashEmbedder
+from tokenwise_langchain import SemanticCacheMiddleware
+
+assert _msgpack.STRICT_MSGPACK_ENABLED
+cache = SemanticCache(shared=True, entries=MemoryEntries(), embedder=HashEmbedder(), deadline_ms=5000)
+assert cache.ready()
+model = FakeListChatModel(responses=["Five days.", "Six days."])
+agent = create_agent(model, middleware=[SemanticCacheMiddleware(cache)], checkpointer=InMemorySaver())
+for thread in "ab":
+    config = {"configurable": {"thread_id": thread}}
+    agent.invoke({"messages": [("human", "How long does a refund take?")]}, config)
+    values = agent.get_state(config).values
+    print(values["tokenwise_cache"]["cache"], values["messages"][-1].content)
+"""
+
+
+def test_a_strict_checkpointer_takes_the_state() -> None:
+    env = {**os.environ, "LANGGRAPH_STRICT_MSGPACK": "true"}  # read once, where the serialiser is imported
+    done = subprocess.run([sys.executable, "-c", STRICT], env=env, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["miss Five days.", "exact Five days."]
+    assert "block" not in done.stderr.lower()
 
 
 def test_two_caches_in_one_agent_need_two_names(counted: Any, new_cache: NewCache) -> None:
