@@ -13,20 +13,20 @@ from typing import TYPE_CHECKING
 from tokenwise_core.lazy import loader
 
 if TYPE_CHECKING:
-    from tokenwise_langchain.cache import FaissSemanticCache
-    from tokenwise_langchain.cache_middleware import SemanticCacheMiddleware
-    from tokenwise_langchain.cached_runnable import CachedRunnable
+    from tokenwise_langchain.cache.llm import FaissSemanticCache
+    from tokenwise_langchain.cache.middleware import SemanticCacheMiddleware
+    from tokenwise_langchain.cache.runnable import CachedRunnable
     from tokenwise_langchain.callbacks import TokenBreakdownHandler, track_tokens
     from tokenwise_langchain.convert import CoreEmbeddings, LangChainEmbedder
     from tokenwise_langchain.testing import ReplayChatModel
 
 _HOMES = {
-    "CachedRunnable": "cached_runnable",
+    "CachedRunnable": "cache.runnable",
     "CoreEmbeddings": "convert",
-    "FaissSemanticCache": "cache",
+    "FaissSemanticCache": "cache.llm",
     "LangChainEmbedder": "convert",
     "ReplayChatModel": "testing",
-    "SemanticCacheMiddleware": "cache_middleware",
+    "SemanticCacheMiddleware": "cache.middleware",
     "TokenBreakdownHandler": "callbacks",
     "track_tokens": "callbacks",
 }

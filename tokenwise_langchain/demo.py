@@ -31,8 +31,8 @@ from tokenwise_core.demo.workload import Conversation
 from tokenwise_core.messages import ToolDefinition
 from tokenwise_core.protocols import Embedder
 from tokenwise_core.testing import PromptCache, Replay
-from tokenwise_langchain.cache_middleware import SemanticCacheMiddleware
-from tokenwise_langchain.cached_runnable import CachedRunnable
+from tokenwise_langchain.cache.middleware import SemanticCacheMiddleware
+from tokenwise_langchain.cache.runnable import CachedRunnable
 from tokenwise_langchain.callbacks import TokenBreakdownHandler
 from tokenwise_langchain.testing import ReplayChatModel
 

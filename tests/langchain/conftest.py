@@ -20,7 +20,7 @@ from tokenwise_core.testing import HashEmbedder, Replay
 from tokenwise_core.usage.runtime import make_runtime
 from tokenwise_core.usage.store import MemoryStore
 from tokenwise_langchain import ReplayChatModel, TokenBreakdownHandler
-from tokenwise_langchain.served import message_chunks
+from tokenwise_langchain.cache.served import message_chunks
 
 QUESTION = "How long does a refund of order A-17 take?"
 ANSWER = "A refund of order A-17 takes five working days."

@@ -21,11 +21,11 @@ from pydantic import BaseModel, SecretStr, create_model
 
 from tokenwise_core.cache import CachedAnswer, Hit, SemanticCache
 from tokenwise_langchain import FaissSemanticCache
-from tokenwise_langchain.cached_messages import from_cached, to_cached
-from tokenwise_langchain.cached_outputs import NOTHING, decode, encode, pieces_of, put_together
+from tokenwise_langchain.cache.messages import from_cached, to_cached
+from tokenwise_langchain.cache.outputs import NOTHING, decode, encode, pieces_of, put_together
+from tokenwise_langchain.cache.parameters import called, canonical, model_parameters
+from tokenwise_langchain.cache.served import message_chunks
 from tokenwise_langchain.convert import snapshot, to_message
-from tokenwise_langchain.parameters import called, canonical, model_parameters
-from tokenwise_langchain.served import message_chunks
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),

@@ -22,7 +22,7 @@ from tokenwise_core.cache import SemanticCache, SQLiteEntries
 from tokenwise_core.testing import HashEmbedder
 from tokenwise_core.usage.events import Status
 from tokenwise_langchain import FaissSemanticCache, LangChainEmbedder, TokenBreakdownHandler
-from tokenwise_langchain.calling import load_messages, read_llm_string, read_prompt
+from tokenwise_langchain.cache.calling import load_messages, read_llm_string, read_prompt
 
 QUESTION = "How long does a refund take?"
 SAME = "how long does a refund take"
@@ -251,7 +251,7 @@ def test_structured_output_is_served_as_the_same_object(counted: Any, new_cache:
 
 def test_what_a_later_release_wrote_is_a_miss(model: Any) -> None:
     from tokenwise_core.cache import CachedAnswer, Hit
-    from tokenwise_langchain.cached_messages import from_cached
+    from tokenwise_langchain.cache.messages import from_cached
 
     later = CachedAnswer(text="A", payload={"v": 99, "generations": [{"new": "form"}]})
     assert from_cached(Hit(id="h", kind="exact", answer=later)) is None

@@ -16,8 +16,8 @@ from tokenwise_core.cache.request import CacheRequest
 from tokenwise_core.cache.ticket import Ticket
 from tokenwise_core.scoping import current_scope, scope
 from tokenwise_langchain.blocks import Fields, digest_of, unread
+from tokenwise_langchain.cache.parameters import Called
 from tokenwise_langchain.convert import to_prompt
-from tokenwise_langchain.parameters import Called
 from tokenwise_langchain.snapshots import scope_of
 
 log = logging.getLogger("tokenwise.cache")

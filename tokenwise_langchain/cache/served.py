@@ -15,7 +15,7 @@ from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResu
 from langchain_core.runnables import Runnable
 from pydantic import Field
 
-from tokenwise_langchain.parameters import model_name
+from tokenwise_langchain.cache.parameters import model_name
 
 _PIECES = re.compile(r"\S+\s*|\s+")
 _WORDS = 8  # in a chunk: a cached answer need not trickle

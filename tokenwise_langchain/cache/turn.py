@@ -14,9 +14,8 @@ from langchain_core.runnables import RunnableConfig
 
 from tokenwise_core.cache.request import Hit
 from tokenwise_core.cache.ticket import Ticket
-from tokenwise_langchain.cache_requests import Guard, facts_of, with_facts
-from tokenwise_langchain.cached_messages import MARK, to_usage_metadata
-from tokenwise_langchain.cached_outputs import (
+from tokenwise_langchain.cache.messages import MARK, to_usage_metadata
+from tokenwise_langchain.cache.outputs import (
     NOTHING,
     VERSION,
     Classes,
@@ -28,8 +27,9 @@ from tokenwise_langchain.cached_outputs import (
     put_together,
     text_of,
 )
-from tokenwise_langchain.overheard import Overheard
-from tokenwise_langchain.served import ServedModel, unbilled
+from tokenwise_langchain.cache.overheard import Overheard
+from tokenwise_langchain.cache.requests import Guard, facts_of, with_facts
+from tokenwise_langchain.cache.served import ServedModel, unbilled
 
 TagOf = Callable[[Document], str | None]
 

@@ -23,11 +23,11 @@ from langgraph.types import Command
 from tokenwise_core.cache.request import CacheRequest
 from tokenwise_core.cache.semantic import SemanticCache
 from tokenwise_core.cache.ticket import Ticket
-from tokenwise_langchain.cache_requests import Guard, QueryOf, cache_request, facts_of, scoped, traced, whose
-from tokenwise_langchain.cached_messages import message_of, to_cached
+from tokenwise_langchain.cache.messages import message_of, to_cached
+from tokenwise_langchain.cache.parameters import called, tool_parameters
+from tokenwise_langchain.cache.requests import Guard, QueryOf, cache_request, facts_of, scoped, traced, whose
+from tokenwise_langchain.cache.served import ServedModel
 from tokenwise_langchain.convert import snapshot
-from tokenwise_langchain.parameters import called, tool_parameters
-from tokenwise_langchain.served import ServedModel
 
 STATE_VERSION = 1
 

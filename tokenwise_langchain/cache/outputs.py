@@ -12,8 +12,8 @@ from langchain_core.messages.utils import message_chunk_to_message
 from langchain_core.runnables.utils import AddableDict
 from pydantic import BaseModel
 
-from tokenwise_langchain.cached_messages import decode_message, encode_message, to_json
-from tokenwise_langchain.served import message_chunks, text_pieces
+from tokenwise_langchain.cache.messages import decode_message, encode_message, to_json
+from tokenwise_langchain.cache.served import message_chunks, text_pieces
 
 VERSION = 1
 Classes = Mapping[str, type[BaseModel]]

@@ -24,9 +24,9 @@ from langchain_core.runnables.passthrough import RunnableAssign
 from tokenwise_core.messages import Message, Prompt
 from tokenwise_core.usage.call import component_of_variable
 from tokenwise_core.usage.components import Component
-from tokenwise_langchain.cache_requests import is_rendered
+from tokenwise_langchain.cache.parameters import canonical, model_parameters
+from tokenwise_langchain.cache.requests import is_rendered
 from tokenwise_langchain.convert import snapshot, to_messages
-from tokenwise_langchain.parameters import canonical, model_parameters
 
 QueryOf = str | Callable[[Any], str | None] | None
 

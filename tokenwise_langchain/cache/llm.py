@@ -17,10 +17,10 @@ from tokenwise_core.cache.semantic import SemanticCache
 from tokenwise_core.cache.ticket import Ticket
 from tokenwise_core.messages import Message, Prompt
 from tokenwise_core.scoping import Scope, current_scope
-from tokenwise_langchain.cache_requests import Guard, QueryOf, cache_request, is_rendered, scoped
-from tokenwise_langchain.cached_messages import from_cached, to_cached
-from tokenwise_langchain.calling import find_caller, is_chat, load_messages, read_llm_string, read_prompt
-from tokenwise_langchain.parameters import Called
+from tokenwise_langchain.cache.calling import find_caller, is_chat, load_messages, read_llm_string, read_prompt
+from tokenwise_langchain.cache.messages import from_cached, to_cached
+from tokenwise_langchain.cache.parameters import Called
+from tokenwise_langchain.cache.requests import Guard, QueryOf, cache_request, is_rendered, scoped
 
 MAX_PENDING = 256  # lookups whose update is waited for; the oldest are given up
 

@@ -32,7 +32,7 @@ from langchain_core.messages import (
 )
 
 from tokenwise_langchain.blocks import Fields
-from tokenwise_langchain.parameters import PROCESS, Called, call_parameters, called, canonical, important
+from tokenwise_langchain.cache.parameters import PROCESS, Called, call_parameters, called, canonical, important
 
 MESSAGES: Mapping[str, type[BaseMessage]] = {
     kind.__name__: kind

@@ -14,7 +14,7 @@ from langchain_core.outputs import LLMResult
 from tokenwise_core.cache.entry import CachedAnswer
 from tokenwise_core.cache.gate import refused_answer
 from tokenwise_core.usage.events import Usage
-from tokenwise_langchain.cached_messages import to_cached
+from tokenwise_langchain.cache.messages import to_cached
 
 
 class Overheard(BaseCallbackHandler):

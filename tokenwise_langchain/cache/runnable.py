@@ -16,10 +16,10 @@ from tokenwise_core.cache.request import CacheRequest
 from tokenwise_core.cache.semantic import SemanticCache
 from tokenwise_core.cache.ticket import Ticket
 from tokenwise_core.errors import BadInput
-from tokenwise_langchain.cache_requests import Guard, scoped, whose
-from tokenwise_langchain.cached_turn import Turn, document_tag, tags_of
-from tokenwise_langchain.chains import QueryOf, make_up, streams_by_parts, take_apart
-from tokenwise_langchain.parameters import canonical
+from tokenwise_langchain.cache.chains import QueryOf, make_up, streams_by_parts, take_apart
+from tokenwise_langchain.cache.parameters import canonical
+from tokenwise_langchain.cache.requests import Guard, scoped, whose
+from tokenwise_langchain.cache.turn import Turn, document_tag, tags_of
 
 In = TypeVar("In")
 Out = TypeVar("Out")
