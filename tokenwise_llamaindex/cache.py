@@ -12,6 +12,7 @@ from llama_index.core.bridge.pydantic import BaseModel, ValidationError
 from llama_index.core.output_parsers import PydanticOutputParser
 
 from tokenwise_core.cache import CacheRequest, Hit, SemanticCache
+from tokenwise_core.errors import BadInput
 from tokenwise_core.stack import Course, Do, Proceed
 from tokenwise_llamaindex import snapshots
 from tokenwise_llamaindex.answers import kept, served
@@ -39,7 +40,7 @@ class CacheLever:
     fails_closed = False
 
     def __init__(self, cache: SemanticCache, *, query: Question | None = None) -> None:
-        self.cache = cache
+        self.cache = a_cache(cache)
         self._query = query
         self._streaming: set[object] = set()
 
@@ -97,6 +98,13 @@ class CacheLever:
             yield
         finally:
             self._streaming.discard(owner)
+
+
+def a_cache(given: object) -> SemanticCache:
+    """Return *given*, if it is a cache: what is none would fail in each call, and be passed over in silence."""
+    if not isinstance(given, SemanticCache):
+        raise BadInput(f"cache is a {type(given).__name__}: give a tokenwise_core.cache.SemanticCache")
+    return given
 
 
 def _may_be_rephrased(call: LLMCall, query: str | None, shown: Sequence[ChatMessage]) -> bool:

@@ -27,9 +27,10 @@ from tokenwise_core.cache import CachedAnswer, CacheRequest, Hit, SemanticCache,
 from tokenwise_core.cache.gate import refused_answer
 from tokenwise_core.messages import Message, Prompt
 from tokenwise_core.stack import Course, Do, Proceed, Stack
+from tokenwise_llamaindex.cache import a_cache
 from tokenwise_llamaindex.hits import announce
 from tokenwise_llamaindex.identity import (
-    engine_settings,
+    EngineSetup,
     index_epoch,
     index_id_of,
     index_of,
@@ -76,7 +77,7 @@ class CachedQueryEngine(BaseQueryEngine):
         output_cls: type[BaseModel] | None = None,
     ) -> None:
         super().__init__(callback_manager=getattr(engine, "callback_manager", None))
-        self.engine, self.cache = engine, cache
+        self.engine, self.cache = engine, a_cache(cache)
         lever = _QueryLever(engine, cache, name=name, epoch=epoch, tags=tuple(tags), output_cls=output_cls)
         self._stack = Stack([lever])
         self._model = _Answering(engine)
@@ -169,7 +170,7 @@ class _QueryLever:
         tags: tuple[str, ...],
         output_cls: type[BaseModel] | None,
     ) -> None:
-        self._engine, self._cache = engine, cache
+        self._engine, self._cache, self._setup = engine, cache, EngineSetup(engine)
         self._own_name, self._epoch, self._tags, self._output_cls = name, epoch, tags, output_cls
         self._unnamed = uuid4().hex
         self._streams = False
@@ -205,7 +206,7 @@ class _QueryLever:
             return None
         llm = model_of(self._engine)
         searched = self._own_name or index_id_of(self._engine) or self._unnamed
-        extra = {"query_engine": engine_settings(self._engine), "searched": searched, "epoch": self._epoch_now()}
+        extra = {"query_engine": self._setup.settings(), "searched": searched, "epoch": self._epoch_now()}
         return CacheRequest(
             prompt=Prompt(messages=(Message(role="user", text=bundle.query_str),)),
             model=type(self._engine).__name__ if llm is None else model_label(llm),

@@ -348,6 +348,11 @@ def test_a_model_that_calls_no_functions_is_wrapped_too_and_says_so_when_it_shou
         llm.chat_with_tools([], user_msg="hi")
 
 
+def test_what_is_no_cache_is_refused_at_once(clerk: Any) -> None:
+    with pytest.raises(BadInput, match="SemanticCache"):
+        TokenwiseLLM(clerk(), cache={})  # type: ignore[arg-type]
+
+
 def test_the_prompt_fields_of_the_model_are_the_wrapper_s(clerk: Any, cache: SemanticCache) -> None:
     inner = clerk(system_prompt="Be brief.", pydantic_program_mode=PydanticProgramMode.LLM)
     llm = TokenwiseLLM(inner, cache=cache)
