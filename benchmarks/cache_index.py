@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,7 @@ NEIGHBOURS = 8
 SIZES = {"10k": 10_000, "100k": 100_000, "1m": 1_000_000}
 LIMITS = {"10k": (1.2, 0.5), "100k": (2.0, 1.0), "1m": (3.0, 2.0)}
 PARTITIONS = 300_000
-WAIT_S = 400.0
+WAIT_S = 1_500.0
 _GPTCACHE = "GPTCache 0.1.44"
 _PAGE = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
 
@@ -240,7 +241,9 @@ def _gptcache(folder: Path, crowd: Questions) -> float:
     rows = crowd.block(0)[:n]
     texts = [f"{crowd.texts[i % len(crowd.texts)]} ({i})" for i in range(n)]
     data.import_data(texts, ["x" * 700] * n, list(rows), [None] * n)
-    return _median_cpu_ms(lambda text: get(text, cache_obj=cache), list(known))
+    took = _median_cpu_ms(lambda text: get(text, cache_obj=cache), list(known))
+    cache.data_manager = SimpleNamespace(close=lambda: None)  # it would write to the folder at the end of the process
+    return took
 
 
 def _median_cpu_ms(call: Callable[[str], Any], texts: Sequence[str]) -> float:
