@@ -317,17 +317,25 @@ class TestDeleting:
                 make_entry(1, tags=("doc:1",), epochs={named: 0}),
                 make_entry(2, tags=("doc:1",), epochs={named: 1}),
                 make_entry(3, tags=("doc:1", "doc:2"), epochs={named: 1, "tag:doc:2": 0}),
-                make_entry(4, epochs={"ns:n": 0}),
                 make_entry(5),
                 make_entry(6, tags=("doc:1",)),
             ]
         )
         assert entries.sweep(now=NOW) == 2
-        assert [entry.key for entry in entries.iterate()] == [key_of(i) for i in (2, 3, 4, 5)]
+        assert [entry.key for entry in entries.iterate()] == [key_of(i) for i in (2, 3, 5)]
         entries.bump("tag:doc:2")
-        entries.bump("ns:n")
-        assert entries.sweep(now=NOW) == 2
+        assert entries.sweep(now=NOW) == 1
         assert [entry.key for entry in entries.iterate()] == [key_of(i) for i in (2, 5)]
+
+    @pytest.mark.parametrize("name", ["n", '"\0'])
+    def test_the_sweep_takes_what_stood_in_a_namespace_before_its_epoch_moved_on(
+        self, entries: Entries, name: str
+    ) -> None:
+        entries.put([make_entry(i, namespace=name) for i in range(6)] + [make_entry(50, namespace="other")])
+        entries.bump(f"ns:{name}")
+        entries.put([make_entry(i, namespace=name) for i in (4, 5, 6)])
+        assert [entries.sweep(now=NOW, limit=3), entries.sweep(now=NOW), entries.sweep(now=NOW)] == [3, 1, 0]
+        assert {entry.key for entry in entries.iterate()} == {key_of(i) for i in (4, 5, 6, 50)}
 
     def test_epochs_rise_one_by_one(self, entries: Entries) -> None:
         assert entries.epochs() == {}

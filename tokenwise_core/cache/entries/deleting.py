@@ -21,6 +21,11 @@ WHERE s.name = e.name AND s.epoch < e.epoch LIMIT ?
 """
 """CROSS JOIN: SQLite then looks at each epoch's stamps, of which nearly none are older, and never at all stamps."""
 
+_STALE = """
+SELECT e.seq FROM cache_namespace n CROSS JOIN cache_entry e
+WHERE n.stale_to > 0 AND e.namespace = n.name AND e.seq <= n.stale_to LIMIT ?
+"""
+
 
 def forget(session: Session, seqs: Iterable[int]) -> int:
     """Delete entries and return how many there were; namespaces may be left empty, `generation` unmoved."""
@@ -58,7 +63,17 @@ def sweep(session: Session, *, now: float, limit: int) -> int:
     gone = session.all("SELECT seq FROM cache_entry WHERE expires_at <= ? LIMIT ?", (now, limit))
     if len(gone) < limit:
         gone += session.all(_OUTDATED, (limit - len(gone),))
+    if len(gone) < limit:
+        gone += _stale(session, limit - len(gone))
     return delete(session, {seq for (seq,) in gone})
+
+
+def _stale(session: Session, limit: int) -> list[tuple[Any, ...]]:
+    """Return entries from before their namespace's epoch moved on; where these are the last, no need to look again."""
+    found = session.all(_STALE, (limit,))
+    if len(found) < limit:
+        session.run("UPDATE cache_namespace SET stale_to = 0 WHERE stale_to > 0")
+    return found
 
 
 def evict(session: Session, namespace: str, *, max_entries: int | None, max_bytes: int | None) -> int:

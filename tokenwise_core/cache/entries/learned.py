@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from tokenwise_core.cache.entries.fields import is_numbers
 from tokenwise_core.cache.entries.owners import Owner
@@ -20,14 +21,18 @@ def epochs(session: Session) -> Mapping[str, int]:
 
 def bump(session: Session, name: str) -> int:
     """Move an epoch on and return it."""
-    name = storable(name)
     session.run(
         "INSERT INTO cache_epoch (name, epoch) VALUES (?, 1)"
         " ON CONFLICT (name) DO UPDATE SET epoch = cache_epoch.epoch + 1",
-        (name,),
+        (storable(name),),
     )
+    if name.startswith("ns:"):
+        session.run(
+            "UPDATE cache_namespace SET stale_to = (SELECT value FROM cache_counter WHERE name = 'seq') WHERE name = ?",
+            (storable(name.removeprefix("ns:")),),
+        )
     take_numbers(session, "generation", 1)
-    return int(one(session, "SELECT epoch FROM cache_epoch WHERE name = ?", (name,)))
+    return int(one(session, "SELECT epoch FROM cache_epoch WHERE name = ?", (storable(name),)))
 
 
 def counter(session: Session, name: str) -> int:
@@ -39,31 +44,44 @@ def add_labels(session: Session, labels: Sequence[Label]) -> None:
     """Append labels and drop the oldest above the limit."""
     first = take_numbers(session, "label", len(labels))
     session.many(
-        "INSERT INTO cache_label (n, ts, same, score, source, features) VALUES (?, ?, ?, ?, ?, ?)",
-        [
-            (first + i, label.ts, int(label.same), label.score, storable(label.source), json.dumps(label.features))
-            for i, label in enumerate(labels)
-        ],
+        f"INSERT INTO cache_label (n, {_LABEL}) VALUES (?, ?, ?, ?, ?, ?, ?)",  # noqa: S608  our own columns
+        [(first + i, *_columns(label)) for i, label in enumerate(labels)],
     )
     session.run("DELETE FROM cache_label WHERE n <= ?", (first + len(labels) - 1 - KEPT_LABELS,))
 
 
 def labels(session: Session, *, after: int) -> tuple[int, list[Label], int]:
     """Return (the last number, the labels after *after*, how many of them were damaged)."""
-    found = session.all("SELECT n, ts, same, score, source, features FROM cache_label WHERE n > ? ORDER BY n", (after,))
-    read = [_label(*row[1:]) for row in found]
+    found = session.all(f"SELECT {_LABEL} FROM cache_label WHERE n > ? ORDER BY n", (after,))  # noqa: S608
+    read = [_label(row) for row in found]
     whole = [label for label in read if label is not None]
     return counter(session, "label"), whole, len(read) - len(whole)
 
 
-def _label(ts: float, same: int, score: float | None, source: str, features: str) -> Label | None:
+_LABEL = "ts, same, score, source, features, embedder"
+
+
+def _columns(label: Label) -> tuple[float, int, float | None, str, str, str]:
+    features = json.dumps(label.features)
+    return label.ts, int(label.same), label.score, storable(label.source), features, storable(label.embedder)
+
+
+def _label(row: tuple[Any, ...]) -> Label | None:
+    ts, same, score, source, features, embedder = row
     try:
         numbers = json.loads(features)
     except ValueError:
         return None
     if not is_numbers(numbers):
         return None
-    return Label(features=tuple(map(float, numbers)), same=bool(same), ts=ts, score=score, source=restored(source))
+    return Label(
+        features=tuple(map(float, numbers)),
+        same=bool(same),
+        ts=ts,
+        score=score,
+        source=restored(source),
+        embedder=restored(embedder),
+    )
 
 
 def add_hits(session: Session, hits: Iterable[tuple[str, Owner, bytes]]) -> None:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections import Counter, deque
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from heapq import heapify, heappop, heappush
 from threading import RLock
 from typing import Any
 
 import numpy as np
 
 from tokenwise_core.cache.entries.codec import Codec, ForeignError
-from tokenwise_core.cache.entries.eviction import first_heat, heated, priority
 from tokenwise_core.cache.entries.fields import DamagedError
+from tokenwise_core.cache.entries.kept import Kept, Space
 from tokenwise_core.cache.entries.owners import Owner, owner_query
 from tokenwise_core.cache.entries.protocol import KEPT_HITS, KEPT_LABELS, VectorRows
 from tokenwise_core.cache.entries.rows import (
@@ -28,52 +26,13 @@ from tokenwise_core.cache.entries.rows import (
     storable,
     to_candidate,
     to_entry,
-    to_half,
     to_row,
     write_hit,
 )
-from tokenwise_core.cache.entry import Candidate, Entry, HitRecord, Label, NamespaceTotals, Vector
+from tokenwise_core.cache.entry import Candidate, Entry, HitRecord, Label, NamespaceTotals
 from tokenwise_core.scoping import Scope
 
-log = logging.getLogger("tokenwise.cache")
 _PAGE = 500
-_SLACK = 100  # stale places that a heap may hold beside twice the living
-
-
-class _Kept:
-    """A row, its half-float vector, and the numbers that change."""
-
-    __slots__ = ("half", "heat", "heat_at", "hits", "priority", "right", "row", "stamps", "wrong")
-
-    def __init__(self, row: Row, stamps: Mapping[str, int], *, inflation: float) -> None:
-        self.half = None if row.vector is None else to_half(row.vector)
-        self.row = row._replace(vector=None)
-        self.stamps = stamps
-        self.hits, self.right, self.wrong = row.hits, row.right, row.wrong
-        self.heat, self.heat_at = first_heat(row.hits), row.created_at
-        self.rank(inflation)
-
-    def rank(self, inflation: float) -> None:
-        row = self.row
-        self.priority = priority(inflation=inflation, cost_nano=row.cost_nano, heat=self.heat, size=row.size)
-
-    def vector(self) -> Vector | None:
-        return None if self.half is None else from_half([self.half])[0]
-
-    def whole(self) -> Row:
-        return self.row._replace(hits=self.hits, right=self.right, wrong=self.wrong, vector=self.vector())
-
-
-class _Namespace:
-    """What stands under one namespace, and a heap of (priority, made at, seq) with stale places among them."""
-
-    __slots__ = ("bytes", "heap", "inflation", "seqs")
-
-    def __init__(self) -> None:
-        self.seqs: set[int] = set()
-        self.bytes = 0
-        self.inflation = 0.0
-        self.heap: list[tuple[float, float, int]] = []
 
 
 class MemoryEntries:
@@ -87,10 +46,10 @@ class MemoryEntries:
 
     def __init__(self, *, codec: Codec | None = None) -> None:
         self._codec = codec or Codec()
-        self._kept: dict[int, _Kept] = {}
+        self._kept: dict[int, Kept] = {}
         self._keys: dict[bytes, int] = {}
         self._partitions: dict[bytes, set[int]] = {}
-        self._namespaces: dict[str, _Namespace] = {}
+        self._namespaces: dict[str, Space] = {}
         self._emptied: set[str] = set()
         self._epochs: dict[str, int] = {}
         self._labels: deque[Label] = deque(maxlen=KEPT_LABELS)
@@ -116,14 +75,14 @@ class MemoryEntries:
     def entry(self, seq: int, *, now: float) -> Entry | None:
         with self._locked():
             kept = self._kept.get(seq)
-            return self._read(seq, kept) if kept is not None and _lives(kept.row, now) else None
+            return self._read(seq, kept) if kept is not None and kept.lives(now) else None
 
     def candidates(self, seqs: Sequence[int], *, now: float) -> list[Candidate]:
         found = []
         with self._locked():
             for seq in seqs:
                 kept = self._kept.get(seq)
-                if kept is None or kept.half is None or not _lives(kept.row, now):
+                if kept is None or kept.half is None or not kept.lives(now):
                     continue
                 row, vector = kept.row, kept.vector()
                 assert row.question is not None
@@ -160,7 +119,7 @@ class MemoryEntries:
                 return
             after = seqs[-1]
 
-    def _read(self, seq: int, kept: _Kept) -> Entry | None:
+    def _read(self, seq: int, kept: Kept) -> Entry | None:
         try:
             return to_entry(seq, kept.whole(), self._codec)
         except (DamagedError, ForeignError):
@@ -192,27 +151,20 @@ class MemoryEntries:
         if seq is None:
             return False, None
         before = self._kept[seq]
-        same = before.row.partition == row.partition and same_direction(before.vector(), row.vector)
+        stale = seq <= self._namespaces[before.row.namespace].stale_to
+        same = not stale and before.row.partition == row.partition and same_direction(before.vector(), row.vector)
         return True, seq if same else None
 
     def _insert(self, row: Row, names: Mapping[str, int], seq: int | None, inflation: float) -> None:
         if seq is None:
             self._last_seq = seq = self._last_seq + 1
-        space = self._namespaces.setdefault(row.namespace, _Namespace())
+        space = self._namespaces.setdefault(row.namespace, Space())
         space.inflation = max(space.inflation, inflation)
-        kept = _Kept(row, names, inflation=space.inflation)
+        kept = Kept(row, names, inflation=space.inflation)
         self._kept[seq], self._keys[row.key] = kept, seq
         if row.partition is not None:
             self._partitions.setdefault(row.partition, set()).add(seq)
-        space.seqs.add(seq)
-        space.bytes += row.size
-        self._place(space, seq, kept)
-
-    def _place(self, space: _Namespace, seq: int, kept: _Kept) -> None:
-        heappush(space.heap, (kept.priority, kept.row.created_at, seq))
-        if len(space.heap) > 2 * len(space.seqs) + _SLACK:
-            space.heap = [(self._kept[s].priority, self._kept[s].row.created_at, s) for s in space.seqs]
-            heapify(space.heap)
+        space.add(seq, kept)
 
     def delete(self, seqs: Collection[int]) -> int:
         with self._locked():
@@ -235,15 +187,14 @@ class MemoryEntries:
                 if not self._partitions[row.partition]:
                     del self._partitions[row.partition]
             space = self._namespaces[row.namespace]
-            space.seqs.discard(seq)
-            space.bytes -= row.size
-            if not space.seqs:
+            space.remove(seq)
+            if not space.kept:
                 self._emptied.add(row.namespace)
         return n
 
     def _drop_empty(self) -> None:
         for name in self._emptied:
-            if not self._namespaces[name].seqs:
+            if not self._namespaces[name].kept:
                 del self._namespaces[name]
         self._emptied.clear()
 
@@ -254,10 +205,8 @@ class MemoryEntries:
                 if kept is None:
                     continue
                 space = self._namespaces[kept.row.namespace]
-                kept.hits += n
-                kept.heat, kept.heat_at = heated(kept.heat, seconds=now - kept.heat_at, hits=n), now
-                kept.rank(space.inflation)
-                self._place(space, seq, kept)
+                kept.hit(n, now=now, inflation=space.inflation)
+                space.place(seq)
 
     def mark(self, marks: Mapping[int, tuple[int, int]]) -> None:
         with self._locked():
@@ -268,28 +217,20 @@ class MemoryEntries:
 
     def sweep(self, *, now: float, limit: int = 1000) -> int:
         with self._locked():
-            gone = [seq for seq, kept in self._kept.items() if not _lives(kept.row, now) or self._outdated(kept)]
+            gone = [seq for seq, kept in self._kept.items() if not kept.lives(now) or self._outdated(seq, kept)]
             return self.delete(gone[:limit])
 
-    def _outdated(self, kept: _Kept) -> bool:
+    def _outdated(self, seq: int, kept: Kept) -> bool:
+        if seq <= self._namespaces[kept.row.namespace].stale_to:
+            return True
         return any(epoch < self._epochs.get(name, 0) for name, epoch in kept.stamps.items())
+            epoch < self._epochs.get(name, 0) for name, epoch in kept.stamps.items()
+        )
 
     def evict(self, namespace: str, *, max_entries: int | None = None, max_bytes: int | None = None) -> int:
         with self._locked():
             space = self._namespaces.get(storable(namespace))
-            gone: set[int] = set()
-            if space is None:
-                return 0
-            entries, size = len(space.seqs), space.bytes
-            while space.heap and _over(entries, max_entries, size, max_bytes):
-                rank, _, seq = heappop(space.heap)
-                kept = self._kept.get(seq)
-                if kept is None or kept.priority != rank or seq not in space.seqs or seq in gone:
-                    continue
-                gone.add(seq)
-                entries, size = entries - 1, size - kept.row.size
-                space.inflation = max(space.inflation, rank)
-            return self.delete(gone)
+            return 0 if space is None else self.delete(list(space.lowest(max_entries=max_entries, max_bytes=max_bytes)))
 
     # --- invalidation -----------------------------------------------------------------------------------------------
 
@@ -303,6 +244,9 @@ class MemoryEntries:
     def bump(self, name: str) -> int:
         with self._locked():
             self._epochs[name] = self._epochs.get(name, 0) + 1
+            space = self._namespaces.get(storable(name.removeprefix("ns:"))) if name.startswith("ns:") else None
+            if space is not None:
+                space.stale_to = self._last_seq
             self._generation += 1
             return self._epochs[name]
 
@@ -361,8 +305,8 @@ class MemoryEntries:
         with self._locked():
             return [self._totals(name, space) for name, space in sorted(self._namespaces.items())]
 
-    def _totals(self, name: str, space: _Namespace) -> NamespaceTotals:
-        kept = [self._kept[seq] for seq in space.seqs]
+    def _totals(self, name: str, space: Space) -> NamespaceTotals:
+        kept = space.kept.values()
         made = [entry.row.created_at for entry in kept]
         return NamespaceTotals(
             namespace=restored(name),
@@ -421,11 +365,3 @@ class MemoryEntries:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._own_lock()
-
-
-def _lives(row: Row, now: float) -> bool:
-    return row.expires_at is None or row.expires_at > now
-
-
-def _over(entries: int, max_entries: int | None, size: int, max_bytes: int | None) -> bool:
-    return (max_entries is not None and entries > max_entries) or (max_bytes is not None and size > max_bytes)

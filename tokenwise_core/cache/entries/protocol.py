@@ -110,8 +110,8 @@ class Entries(Protocol):
     def sweep(self, *, now: float, limit: int = 1000) -> int:
         """Delete up to *limit* expired entries and those whose tags' epochs have moved on; return how many.
 
-        The names in `Entry.epochs` are those of `epochs`, or bare tags; an entry whose namespace's epoch moved on is
-        found where its `epochs` hold `ns:…`.
+        The names in `Entry.epochs` are those of `epochs`, or bare tags. When the epoch of a namespace is bumped, all
+        that stands there then is swept in time, whatever its `epochs` say.
         """
         ...
 

@@ -25,6 +25,10 @@ ON CONFLICT (name) DO UPDATE SET entries = cache_namespace.entries + excluded.en
   semantic = cache_namespace.semantic + excluded.semantic, bytes = cache_namespace.bytes + excluded.bytes,
   hits = cache_namespace.hits + excluded.hits
 """
+_KNOWN = """
+SELECT e.key, e.seq, e.partition, n.stale_to, v.data FROM cache_entry e JOIN cache_namespace n ON n.name = e.namespace
+LEFT JOIN cache_vector v ON v.seq = e.seq WHERE e.key IN ({})
+"""
 _TOUCHED = """
 SELECT e.seq, e.namespace, e.cost_nano, e.bytes, e.heat, e.heat_at, n.inflation
 FROM cache_entry e JOIN cache_namespace n ON n.name = e.namespace WHERE e.seq IN ({})
@@ -59,15 +63,12 @@ def _known(session: Session, new: Mapping[bytes, Stamped], vectors: VectorFormat
     """Return, of the keys that are stored, their seq and whether the new row may take it over."""
     found = {}
     for keys in chunks(new):
-        statement = (
-            "SELECT e.key, e.seq, e.partition, v.data FROM cache_entry e LEFT JOIN cache_vector v ON v.seq = e.seq"
-            f" WHERE e.key IN ({marks(len(keys))})"
-        )
-        for key, seq, partition, data in session.all(statement, keys):
+        for key, seq, partition, stale_to, data in session.all(_KNOWN.format(marks(len(keys))), keys):
             row = new[bytes(key)].row
             before = None if data is None else vectors.unpack([data])[0]
             same_partition = (None if partition is None else bytes(partition)) == row.partition
-            found[bytes(key)] = (int(seq), same_partition and same_direction(before, row.vector))
+            same = seq > stale_to and same_partition and same_direction(before, row.vector)
+            found[bytes(key)] = (int(seq), same)
     return found
 
 

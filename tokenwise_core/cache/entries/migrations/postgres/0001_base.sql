@@ -44,19 +44,21 @@ CREATE TABLE cache_stamp (name TEXT NOT NULL, epoch BIGINT NOT NULL, seq BIGINT 
 CREATE INDEX cache_stamp_seq ON cache_stamp (seq);
 CREATE TABLE cache_epoch (name TEXT PRIMARY KEY, epoch BIGINT NOT NULL);
 
--- kept equal to the sums over cache_entry
+-- kept equal to the sums over cache_entry; entries up to the seq stale_to are of an older epoch of the namespace
 CREATE TABLE cache_namespace (
   name TEXT PRIMARY KEY,
   entries BIGINT NOT NULL,
   semantic BIGINT NOT NULL,
   bytes BIGINT NOT NULL,
   hits BIGINT NOT NULL,
-  inflation DOUBLE PRECISION NOT NULL
+  inflation DOUBLE PRECISION NOT NULL,
+  stale_to BIGINT NOT NULL DEFAULT 0
 );
 CREATE INDEX cache_namespace_empty ON cache_namespace (name) WHERE entries = 0;
+CREATE INDEX cache_namespace_stale ON cache_namespace (name) WHERE stale_to > 0;
 
 CREATE TABLE cache_label (n BIGINT PRIMARY KEY, ts DOUBLE PRECISION NOT NULL, same BIGINT NOT NULL, score DOUBLE PRECISION,
-  source TEXT NOT NULL, features TEXT NOT NULL);
+  source TEXT NOT NULL, features TEXT NOT NULL, embedder TEXT NOT NULL DEFAULT '');
 
 CREATE TABLE cache_hit (n BIGINT PRIMARY KEY, id TEXT NOT NULL UNIQUE, application TEXT, session TEXT,
   user_name TEXT, body BYTEA NOT NULL);

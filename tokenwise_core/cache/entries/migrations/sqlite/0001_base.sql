@@ -43,19 +43,21 @@ CREATE TABLE cache_stamp (name TEXT NOT NULL, epoch INTEGER NOT NULL, seq INTEGE
 CREATE INDEX cache_stamp_seq ON cache_stamp (seq);
 CREATE TABLE cache_epoch (name TEXT PRIMARY KEY, epoch INTEGER NOT NULL) WITHOUT ROWID;
 
--- kept equal to the sums over cache_entry
+-- kept equal to the sums over cache_entry; entries up to the seq stale_to are of an older epoch of the namespace
 CREATE TABLE cache_namespace (
   name TEXT PRIMARY KEY,
   entries INTEGER NOT NULL,
   semantic INTEGER NOT NULL,
   bytes INTEGER NOT NULL,
   hits INTEGER NOT NULL,
-  inflation REAL NOT NULL
+  inflation REAL NOT NULL,
+  stale_to INTEGER NOT NULL DEFAULT 0
 ) WITHOUT ROWID;
 CREATE INDEX cache_namespace_empty ON cache_namespace (name) WHERE entries = 0;
+CREATE INDEX cache_namespace_stale ON cache_namespace (name) WHERE stale_to > 0;
 
 CREATE TABLE cache_label (n INTEGER PRIMARY KEY, ts REAL NOT NULL, same INTEGER NOT NULL, score REAL,
-  source TEXT NOT NULL, features TEXT NOT NULL);
+  source TEXT NOT NULL, features TEXT NOT NULL, embedder TEXT NOT NULL DEFAULT '');
 
 CREATE TABLE cache_hit (n INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, application TEXT, session TEXT,
   user_name TEXT, body BLOB NOT NULL);
