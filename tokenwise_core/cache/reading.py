@@ -109,11 +109,11 @@ def read(text: str, *, protected: Sequence[str] = ()) -> Reading:
         "identifiers": frozenset(found.codes),
         "protected": _protected(text, tuple(protected)) if protected else frozenset[str](),
     }
-    if not _english(words):
+    if not _english(found):
         return Reading(words=tuple(words), english=False, **verbatim)
     return Reading(
         words=tuple(joined),
-        entities=frozenset(stem(name) for name in names(found) if name not in _COMMON) | _known_names(words),
+        entities=frozenset(map(stem, names(found))) | _known_names(words),
         **verbatim,
         **_meaning(joined, found),
     )
@@ -152,15 +152,18 @@ def _numbers(words: list[str], found: Scan) -> tuple[list[str], frozenset[str]]:
     )
 
 
-def _english(words: Sequence[str]) -> bool:
+def _english(found: Scan) -> bool:
     """Say whether the word lists apply: letters are Latin, and English small words outnumber those of others."""
-    letters = [word for word in words if word.isalpha()]
+    letters = [word for word in found.words if word.isalpha()]
     if not letters:
         return True
     if sum(map(str.isascii, letters)) * 10 < len(letters) * 7:
         return False
     told = sum(word in _TELLING for word in letters)
-    foreign = sum(word in FOREIGN or not word.isascii() for word in letters)
+    foreign = sum(word in FOREIGN for word in letters)
+    if not all(map(str.isascii, letters)):  # "Björn" is a name anywhere, "für" is not English
+        names_at = found.capitals.keys() - found.starts
+        foreign += sum(not word.isascii() for at, word in enumerate(found.words) if at not in names_at)
     if told or foreign:
         return told >= foreign
     return len(letters) < _LONG or not ENGLISH.isdisjoint(letters)
@@ -171,14 +174,13 @@ _LONG = 8
 
 
 _TELLING = ENGLISH - SHARED
-_COMMON = ENGLISH | FILLERS | NUMBER_WORDS
 
 
 def _known_names(words: Sequence[str]) -> frozenset[str]:
     """Return the stems of names that need no capital: places, nations, weekdays, months."""
     found = {stem(word) for word in words if word in NAMES or word in CALENDAR}
     for at, word in enumerate(words):
-        if word in ("may", "march") and (
+        if word == "march" and (
             (at and words[at - 1] in DATED) or (words[at + 1 : at + 2] and words[at + 1][0].isdecimal())
         ):
             found.add(word)

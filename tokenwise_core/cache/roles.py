@@ -206,7 +206,7 @@ def suffers(words: Sequence[str], patient: str) -> bool:
     )
 
 
-_UNORDERED = ARTICLES | CORRELATIVES | (ADVERBS - STOP)
+_UNORDERED = ARTICLES | CORRELATIVES | (ADVERBS - STOP) | {"very", "well"}
 
 
 def sequence(words: Sequence[str]) -> tuple[str, ...]:

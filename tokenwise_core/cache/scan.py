@@ -7,8 +7,8 @@ import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from tokenwise_core.cache.amounts import SIGNS, figure
-from tokenwise_core.cache.words import CLITICS, CONTRACTIONS, STOP
+from tokenwise_core.cache.amounts import NUMBER_WORDS, SIGNS, figure
+from tokenwise_core.cache.words import CLITICS, CONTRACTIONS, DATED, ENGLISH, FILLERS, STOP
 
 _FOLD = str.maketrans({
     "’": "'", "‘": "'", "ʼ": "'", "′": "'", "`": "`", "“": '"', "”": '"', "„": '"', "«": '"', "»": '"',
@@ -85,13 +85,23 @@ def _word(chunk: str, found: Scan) -> None:
         found.words.extend(spelt)
     elif chunk == "US":
         found.words.append("usa")
-    elif chunk == "A" and _is_label(found):
-        found.words.append("a.")
+    elif (chunk == "A" and _is_label(found)) or (low in _MODALS and _is_name(low, chunk, found)):
+        found.words.append(f"{low}.")
     else:
         found.words.append(low)
 
 
 _UNITED = {"states": "usa", "kingdom": "uk"}
+
+
+_MODALS = frozenset({"may", "will"})
+
+
+def _is_name(low: str, chunk: str, found: Scan) -> bool:
+    """Say whether "May" or "Will" is a name or a month: a capital within a sentence, or "in may"."""
+    if found.starts[-1] == len(found.words):
+        return False
+    return chunk != low or (low == "may" and found.words[-1] in DATED)
 
 
 def _is_label(found: Scan) -> bool:
@@ -128,6 +138,9 @@ def _apostrophe(chunk: str, low: str, found: Scan) -> None:
         found.words.extend(spelt)
         return
     head, _, tail = chunk.rpartition("'")
+    if len(head) == 1 and len(tail) > 2:  # O'Brien, d'Arc
+        _word(head + tail, found)
+        return
     clitic = CLITICS.get(f"'{tail.lower()}")
     for part in re.split(r"\W", head if clitic or tail.lower() == "s" else chunk):
         if part:
@@ -179,5 +192,13 @@ def names(found: Scan) -> Iterator[str]:
         return
     told = {at: chunk for at, chunk in found.capitals.items() if words[at] not in STOP}
     for at, chunk in told.items():
-        if at not in starts or at + 1 in told or (len(chunk) > 1 and chunk[1:] != chunk[1:].lower()):
+        beside = at + 1 in told or (at - 1 in told and at not in starts)
+        if words[at] in _COMMON:
+            if beside and at not in starts:
+                yield words[at]
+        elif beside or at not in starts or (len(chunk) > 1 and chunk[1:] != chunk[1:].lower()):
             yield words[at]
+
+
+_COMMON = ENGLISH | FILLERS | NUMBER_WORDS
+"""Words whose capital alone makes no name: "my Card", but "Jordan Long"."""

@@ -230,14 +230,19 @@ def _question(one: Reading, other: Reading) -> bool:
 
 
 def _topic(one: Reading, other: Reading) -> bool:
-    """The same sentence about another thing: one or two content words replaced, and not by what means the same."""
+    """The same sentence about another thing: one or two content words replaced, and not by what means the same.
+
+    Names, numbers, codes, days and opposites are left to the vetoes of their own, so that these can be switched off.
+    """
     if len(one.sequence) != len(other.sequence) or one.degrees != other.degrees:
         return False
+    own = one.entities | other.entities | one.identifiers | other.identifiers | one.days | other.days
     changed = [
         (a, b)
         for a, b in zip(one.sequence, other.sequence, strict=True)
-        if a != b and not (a in COORDINATORS and b in COORDINATORS)
+        if a != b and not (a in own or b in own or (a in COORDINATORS and b in COORDINATORS))
     ]
+    changed = [(a, b) for a, b in changed if not (a[0].isdecimal() and b[0].isdecimal()) and not opposed(a, b)]
     if not changed or len(changed) > _REPLACED:
         return False
     here, there = {a for a, _ in changed} - one.asides, {b for _, b in changed} - other.asides

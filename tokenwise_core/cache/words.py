@@ -110,14 +110,14 @@ ENGLISH = STOP | _set(
 )
 """Words by which a text is known as English."""
 
-SHARED = _set("a an am as come die do es first i in is man me no on so test was")
+SHARED = _set("a an am as come die do es first i in man me no on so test was")
 """Words of `ENGLISH` that other languages write alike: they tell nothing."""
 
 FOREIGN = _set(
     "de la el los las una unos unas del por para que como cómo qué cuál dónde está están mi tu su puedo puede hacer "
     "tengo es le les des du est sont dans pour avec sur je vous nous mon ma mes votre puis peux comment quel quelle "
     "où pourquoi der die das den dem ein eine einen ist sind nicht ich wie kann mein meine und oder für mit auf warum "
-    "wo wann zu il lo gli uno di della nel per con mio mia posso dove perché non sono come o os as um uma do da não "
+    "wo wann zu il lo gli uno di della nel per con mio mia posso dove perché non sono come os as um uma do da não "
     "eu meu minha onde quando het een van ik mijn hoe kan waar niet voor met en och att jag hur min mitt inte är var "
     "jak czy nie jest moje gdzie na si bir nasıl ne için"
 ) - frozenset({"as", "do", "die", "on", "a", "so", "non", "per", "con", "sur", "van", "min", "ma", "no"})
@@ -150,15 +150,15 @@ SYMMETRIC = _set(
     "neighbors neighbour neighbours next overlap parallel partner partners peer peers perpendicular relate related "
     "relation relationship relatives roommate roommates same separated share sharing sibling siblings similar "
     "similarity sister sisters spouse spouses synonym synonymous teammate teammates together touch touching twin twins "
-    "versus vs or intertwined tied-up co-workers married-to conflict conflicts unrelated"
+    "versus vs or intertwined conflict conflicts unrelated"
 )
 """Relations that hold both ways: their two sides may change places."""
 
 CALENDAR = _set(
-    "monday tuesday wednesday thursday friday saturday sunday january february april june july august september "
-    "october november december"
+    "monday tuesday wednesday thursday friday saturday sunday january february april may. june july august "
+    "september october november december"
 )
-"""Days and months, known as names however they are written; "march" and "may" only beside what dates have."""
+"""Days and months, known as names however they are written; "march" only beside what dates have ("may.": `scan`)."""
 
 DATED = _set("in of on by since until till before after from during last next this every early late mid to")
 

@@ -90,6 +90,24 @@ DIFFERENT = [
     ("topic", "I hurt my head playing tennis. Is this common?", "I hurt my knee playing tennis. Is this common?"),
     ("topic", "I have a mac. How do I install it?", "I have a tablet. How do I install it?"),
     ("modifier", "Is Lauren a journalist?", "Is Lauren a freelance journalist?"),
+    ("modifier", "Is Lauren a journalist?", "Is Lauren a well-known journalist?"),
+    ("entity", "Is Jordan Long a poet?", "Is Jordan Little a poet?"),
+    ("entity", "Is Björn O'Brien a poet?", "Is Björn Li a poet?"),
+    ("antonym", "Show the orders over $100", "Show the orders under $100"),
+    ("antonym", "Who wants to buy shares?", "Who wants to sell shares?"),
+    ("argument_order", "Who killed Hamlet?", "Who did Hamlet kill?"),
+    ("argument_order", "Did Mary give John the book?", "Did John give Mary the book?"),
+    ("argument_order", "What does the CEO think of the CTO?", "What does the CTO think of the CEO?"),
+    ("argument_order", "How many grams in a pound?", "How many pounds in a gram?"),
+    ("argument_order", "Does Chase admire Will?", "Is Chase admired by Will?"),
+    ("time_order", "Who is the president?", "Who was the president?"),
+    ("pronoun", "Do you have children?", "Do I have children?"),
+    ("pronoun", "How old are you?", "How old am I?"),
+    ("pronoun", "What did he say to her?", "What did she say to him?"),
+    ("topic", "How do I cancel my order?", "How do I cancel my subscription?"),
+    ("topic", "What is the capital of austria?", "What is the capital of australia?"),
+    ("topic", "Is Ann an editor or a poet?", "Is Ann both a nurse and a pilot?"),
+    ("identifier", "Is 5 > 3?", "Is 5 < 3?"),
 ]
 
 
@@ -105,6 +123,7 @@ def test_a_question_that_asks_for_something_else_is_vetoed_by_the_veto_of_that_n
         ("Can I withdraw $500?", "Can I withdraw 500 dollars?"),
         ("Can I withdraw $500?", "can I withdraw five hundred dollars"),
         ("Can I withdraw $500?", "Can I withdraw 500 USD?"),
+        ("Can I withdraw $500?", "Can I withdraw 500?"),
         ("Can I withdraw $5,000.00?", "Can I withdraw $5k?"),
         ("What is the 1st step?", "What is the first step?"),
         ("Do I get 20% off?", "Do I get 20 percent off?"),
@@ -144,6 +163,15 @@ def test_a_question_that_asks_for_something_else_is_vetoed_by_the_veto_of_that_n
         ("How Do I Reset My Password", "how do i reset my password"),
         ("HOW DO I RESET MY PASSWORD", "how do i reset my password"),
         ("Show me my last payment", "Show my last payment"),
+        ("How do I turn off notifications?", "How do I switch notifications off?"),
+        ("Do you ship to the USA?", "do you ship to the United States"),
+        ("In Chicago, what are the best hotels?", "What are the best hotels in Chicago?"),
+        ("cheap flights from New York to Boston", "cheap flights to Boston from New York"),
+        ("Is it due on January 3rd?", "Is it due on 3 January?"),
+        ("Did May choose the ring?", "Was the ring chosen by May?"),
+        ("Is May engaged to Will?", "Is Will engaged to May?"),
+        ("How do you close an account?", "How do I close an account?"),
+        ("What's the time difference between Tokyo and Rome?", "What's the time difference between Rome and Tokyo?"),
         ("", ""),
         ("", " \n"),
     ],
@@ -167,6 +195,21 @@ def test_a_veto_switched_off_never_fires(name):
     off = (name,)
     assert all(name not in between(one, other, off=off) for _, one, other in DIFFERENT)
     assert between("Is it 5?", "Is it 6?", off=VETOES) == ()
+
+
+@pytest.mark.parametrize(
+    ("off", "one", "other"),
+    [
+        ("number", "Can I send 5 parcels?", "Can I send 6 parcels?"),
+        ("entity", "Is it sunny in Rome?", "Is it sunny in Oslo?"),
+        ("identifier", "Where is order A-1001?", "Where is order A-1002?"),
+        ("antonym", "How do I open an account?", "How do I close an account?"),
+        ("topic", "Can I feed my goat nuts?", "Can I feed my monkey nuts?"),
+    ],
+)
+def test_each_difference_belongs_to_one_veto_so_that_a_policy_can_do_without_it(off, one, other):
+    assert between(one, other) == (off,)
+    assert between(one, other, off=(off,)) == ()
 
 
 def test_every_veto_has_an_example():
