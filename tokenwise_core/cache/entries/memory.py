@@ -224,8 +224,6 @@ class MemoryEntries:
         if seq <= self._namespaces[kept.row.namespace].stale_to:
             return True
         return any(epoch < self._epochs.get(name, 0) for name, epoch in kept.stamps.items())
-            epoch < self._epochs.get(name, 0) for name, epoch in kept.stamps.items()
-        )
 
     def evict(self, namespace: str, *, max_entries: int | None = None, max_bytes: int | None = None) -> int:
         with self._locked():
