@@ -105,7 +105,7 @@ DIFFERENT = [
     ("pronoun", "How old are you?", "How old am I?"),
     ("pronoun", "What did he say to her?", "What did she say to him?"),
     ("topic", "How do I cancel my order?", "How do I cancel my subscription?"),
-    ("topic", "What is the capital of austria?", "What is the capital of australia?"),
+    ("entity", "What is the capital of austria?", "What is the capital of australia?"),
     ("topic", "Is Ann an editor or a poet?", "Is Ann both a nurse and a pilot?"),
     ("identifier", "Is 5 > 3?", "Is 5 < 3?"),
 ]
