@@ -52,11 +52,11 @@ def _export(name: str, url: str | None, namespace: str | None) -> int:
 
 
 def _import(name: str, url: str | None) -> int:
-    with _reading(name) as file, progress() as bars:
+    with _reading(name) as (file, total), progress() as bars:
         entries = find_cache(url) or open_entries(cache_url(url))  # importing may begin a cache
         if entries.url == "memory://":
             raise BadInput("memory:// is gone when this command ends: give --cache, or set TOKENWISE_CACHE")
-        bar = bars.add_task("importing", total=None)
+        bar = bars.add_task("importing", total=total)
         try:
             result = import_lines(entries, file, now=time.time(), seen=lambda n: bars.update(bar, completed=n))
         finally:
@@ -108,14 +108,17 @@ def _writing(name: str) -> Iterator[TextIO]:
 
 
 @contextmanager
-def _reading(name: str) -> Iterator[Iterable[str]]:
-    """Open the file to be read; bytes that are no UTF-8 make a bad line, not a failure."""
+def _reading(name: str) -> Iterator[tuple[Iterable[str], int | None]]:
+    """Open the file to be read, and tell how many lines it has; bytes that are no UTF-8 make a bad line."""
     if name == "-":
-        yield _decoded(sys.stdin.buffer)
+        yield _decoded(sys.stdin.buffer), None
         return
     try:
         with Path(name).open("rb") as file:
-            yield _decoded(file)
+            total = sum(1 for _ in file) if file.seekable() else None
+            if total is not None:
+                file.seek(0)
+            yield _decoded(file), total
     except OSError as error:
         raise BadInput(f"cannot read {name}: {error.strerror or error}") from error
 

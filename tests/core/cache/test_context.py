@@ -5,10 +5,13 @@ import copy
 import pickle
 import threading
 import time
-from collections.abc import Iterator
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tokenwise_core import switch
 from tokenwise_core.cache.context import DEBATE, LEVELS, PROJECT, SYSTEM, ContextHierarchy, Level, everyone
@@ -38,7 +41,7 @@ def contexts(entries: Entries, clock: FakeClock) -> ContextHierarchy:
     return ContextHierarchy(entries, namespace="acme", clock=clock, count=lambda text: len(text.split()))
 
 
-def small(entries: Entries, clock: FakeClock, **bounds: int) -> ContextHierarchy:
+def small(entries: Entries, clock: Callable[[], float], **bounds: int) -> ContextHierarchy:
     return ContextHierarchy(entries, shared=True, levels=[Level(name="system", within=everyone, **bounds)], clock=clock)
 
 
@@ -353,3 +356,74 @@ def test_the_levels_of_the_seed_are_there() -> None:
     assert SYSTEM.ttl_s is None
     assert PROJECT.ttl_s is not None
     assert DEBATE.ttl_s is not None
+
+
+@given(
+    steps=st.lists(
+        st.tuples(st.sampled_from(["put", "get", "flush", "other"]), st.integers(0, 5)), min_size=1, max_size=40
+    ),
+    bound=st.integers(1, 4),
+)
+def test_a_level_holds_what_a_plain_lru_would_hold(steps: list[tuple[str, int]], bound: int) -> None:
+    entries, clock = MemoryEntries(), FakeClock()
+    here, there = (small(entries, clock, max_entries=bound) for _ in range(2))
+    expected: OrderedDict[str, str] = OrderedDict()
+    for kind, number in steps:
+        clock.advance(1)
+        name = f"text {number}"
+        if kind == "flush":
+            here.flush()
+        elif kind == "get":
+            found = here.get("system", name)
+            assert (found and found.text) == expected.get(name)
+            if found:
+                expected.move_to_end(name)
+        else:
+            if kind == "other":
+                here.flush()  # another process knows what was written
+            (there if kind == "other" else here).put("system", name, name)
+            expected[name] = name
+            expected.move_to_end(name)
+            while len(expected) > bound:
+                expected.popitem(last=False)
+    assert {found.answer.text for found in entries.iterate()} == set(expected)
+
+
+def test_many_threads_keep_the_bounds_and_lose_nothing(entries: Entries) -> None:
+    contexts = small(entries, time.time, max_entries=20)
+    wrong: list[str] = []
+
+    def work(thread: int) -> None:
+        for i in range(30):
+            name = f"{(thread * 7 + i) % 40}"
+            if contexts.get_or_make("system", name, lambda name=name: f"text {name}").text != f"text {name}":
+                wrong.append(name)
+
+    threads = [threading.Thread(target=work, args=(n,)) for n in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    contexts.put("system", "last", "text")
+    assert not wrong
+    assert len(list(entries.iterate())) <= 21  # what was put while others made room
+    assert contexts.counts()["system"].failures == 0
+
+
+def test_an_event_loop_goes_on_while_the_store_hangs() -> None:
+    contexts = ContextHierarchy(Hanging(), shared=True, deadline_ms=100)
+    told: list[str] = []
+
+    async def make() -> str:
+        told.append("made")
+        return "text"
+
+    async def beat() -> None:
+        await asyncio.sleep(0)
+        told.append("beat")
+
+    async def both() -> None:
+        await asyncio.gather(contexts.aget_or_make("system", "critic", make), beat())
+
+    asyncio.run(both())
+    assert told == ["beat", "made"]
