@@ -26,6 +26,7 @@ from pydantic import BaseModel
 
 from tokenwise_core.cache import SemanticCache
 from tokenwise_core.scoping import carry_scope, scope
+from tokenwise_core.switch import disable, enable
 from tokenwise_core.usage.events import Status
 from tokenwise_langchain import SemanticCacheMiddleware, TokenBreakdownHandler
 
@@ -465,3 +466,26 @@ def test_a_tag_that_is_invalidated_kills_the_answers_under_it(counted: Any, new_
     caching.cache.invalidate("prompt:7")
     assert hit_of(answer_of(agent.invoke(asking()))) is None
     assert hit_of(answer_of(agent.invoke(asking()))) == "exact"
+
+
+def test_an_agent_does_not_speak_under_another_ones_name(counted: Any, caching: SemanticCacheMiddleware) -> None:
+    model = counted()
+    names = [
+        answer_of(create_agent(model, middleware=[caching], name=name).invoke(asking())).name
+        for name in ("billing", "sales", None)
+    ]
+    assert names == ["billing", "sales", None]
+    assert model.calls == 1
+
+
+def test_when_tokenwise_is_off_the_model_answers(counted: Any, caching: SemanticCacheMiddleware) -> None:
+    model = counted()
+    agent = create_agent(model, middleware=[caching])
+    disable()
+    try:
+        for _ in range(2):
+            agent.invoke(asking())
+    finally:
+        enable()
+    assert model.calls == 2
+    assert caching.cache.stats().lookups == 0

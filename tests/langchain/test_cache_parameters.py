@@ -19,8 +19,10 @@ from langchain_core.tools import tool
 from langchain_openai import ChatOpenAI
 from pydantic import BaseModel, SecretStr, create_model
 
-from tokenwise_core.cache import CachedAnswer, Hit, SemanticCache
+from tokenwise_core.cache import CachedAnswer, CacheRequest, Hit, SemanticCache
+from tokenwise_core.cache.key import RequestKey, request_key
 from tokenwise_langchain import FaissSemanticCache
+from tokenwise_langchain.cache.chains import take_apart
 from tokenwise_langchain.cache.messages import from_cached, to_cached
 from tokenwise_langchain.cache.outputs import NOTHING, decode, encode, pieces_of, put_together
 from tokenwise_langchain.cache.parameters import called, canonical, model_parameters
@@ -264,3 +266,36 @@ def test_pieces_of_which_nobody_knows_what_they_make_are_not_put_together() -> N
         assert put_together(pieces) is NOTHING
     assert put_together([{"a": 1}, {"a": 1, "b": 2}]) == {"a": 1, "b": 2}
     assert put_together([None, {"a": 1}]) == {"a": 1}
+
+
+# chains' inputs
+
+VALUES = st.text(max_size=4) | st.integers(0, 3) | st.lists(st.sampled_from(["a", "b"]), max_size=2)
+INPUTS = st.text(min_size=1, max_size=4) | st.fixed_dictionaries(
+    {"question": st.sampled_from(["a", "b", "ab"])}, optional={"style": VALUES, "context": VALUES}
+)
+
+
+def keys_of(given: Any) -> RequestKey:
+    asked = take_apart(given, None)
+    request = CacheRequest(
+        prompt=asked.prompt, model="m", extra={"input": asked.rest}, query=asked.query, semantic=asked.semantic
+    )
+    return request_key(request, namespace="n")
+
+
+def folded(given: Any) -> Any:
+    """Texts as the key reads them: blanks around do not count."""
+    return given.strip() if isinstance(given, str) else given
+
+
+@given(INPUTS, INPUTS)
+def test_two_inputs_have_one_key_only_if_they_are_equal(one: Any, other: Any) -> None:
+    assert (keys_of(one).exact == keys_of(other).exact) == (folded(one) == folded(other))
+
+
+@given(st.fixed_dictionaries({"question": st.sampled_from(["x1", "y22"])}, optional={"style": VALUES}), VALUES)
+def test_two_inputs_share_a_partition_only_if_all_but_the_question_is_equal(one: dict[str, Any], style: Any) -> None:
+    other = {"question": "z333", "style": style}
+    shares = keys_of(one).partition == keys_of(other).partition
+    assert shares == ("style" in one and one["style"] == style)

@@ -27,6 +27,7 @@ from pydantic import BaseModel, PrivateAttr
 from tokenwise_core.cache import SemanticCache
 from tokenwise_core.errors import BadInput
 from tokenwise_core.scoping import scope
+from tokenwise_core.switch import disable, enable
 from tokenwise_core.usage.events import Status
 from tokenwise_langchain import CachedRunnable, TokenBreakdownHandler
 
@@ -322,6 +323,7 @@ def test_a_callable_tells_the_question(model: Any, new_cache: NewCache) -> None:
     [
         (QUESTION, SAME),
         ([HumanMessage(QUESTION)], [HumanMessage(SAME)]),
+        ({"messages": [("user", QUESTION)]}, {"messages": [{"role": "user", "content": SAME}]}),
         (
             ChatPromptTemplate.from_template("{q}").invoke(QUESTION),
             ChatPromptTemplate.from_template("{q}").invoke(SAME),
@@ -329,7 +331,8 @@ def test_a_callable_tells_the_question(model: Any, new_cache: NewCache) -> None:
     ],
 )
 def test_a_text_and_messages_are_questions_themselves(model: Any, new_cache: NewCache, given: Any, same: Any) -> None:
-    cached = CachedRunnable(model | StrOutputParser(), new_cache())
+    taking = RunnableLambda(lambda given: given["messages"] if isinstance(given, dict) else given)
+    cached = CachedRunnable(taking | model | StrOutputParser(), new_cache(), name="chain")
     cached.invoke(given)
     cached.cache.flush()
     cached.invoke(same)
@@ -447,3 +450,17 @@ def test_it_is_a_runnable_among_runnables(chain: Runnable[Any, Any], model: Any,
     assert model.calls == 1
     assert "question" in cached.get_input_schema().model_json_schema()["properties"]
     assert cached.OutputType is str
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_when_tokenwise_is_off_the_chain_runs_alone(
+    chain: Runnable[Any, Any], model: Any, new_cache: NewCache, way: str
+) -> None:
+    cached = CachedRunnable(chain, new_cache())
+    disable()
+    try:
+        assert [WAYS[way](cached, asked()) for _ in range(2)] == [ANSWER, ANSWER]
+    finally:
+        enable()
+    assert model.calls == 2
+    assert cached.cache.stats().lookups == 0

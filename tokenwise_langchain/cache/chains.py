@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.load import dumpd
-from langchain_core.messages import BaseMessage
+from langchain_core.messages import BaseMessage, convert_to_messages
 from langchain_core.output_parsers.base import BaseOutputParser
 from langchain_core.prompt_values import PromptValue
 from langchain_core.runnables import (
@@ -125,12 +126,13 @@ def _said(given: Any, query: QueryOf) -> str | None:
     if query is not None:
         value = given.get(query)
         return value if isinstance(value, str) else None
-    texts = [value for name, value in given.items() if _is_users(name) and isinstance(value, str)]
+    users = (value for name, value in given.items() if _component(name) is Component.USER_INPUT)
+    texts = [value for value in users if isinstance(value, str)]
     return texts[0] if len(texts) == 1 else None
 
 
-def _is_users(name: object) -> bool:
-    return isinstance(name, str) and component_of_variable(name) is Component.USER_INPUT
+def _component(name: object) -> Component | None:
+    return component_of_variable(name) if isinstance(name, str) else None
 
 
 def _messages(given: Any) -> Sequence[BaseMessage]:
@@ -140,8 +142,20 @@ def _messages(given: Any) -> Sequence[BaseMessage]:
     if isinstance(given, BaseMessage):
         return [given]
     if isinstance(given, Mapping):
-        return [message for value in given.values() if _is_history(value) for message in value]
+        return [message for history in _histories(given).values() for message in history]
     return given if _is_history(given) else []
+
+
+def _histories(given: Mapping[Any, Any]) -> dict[Any, Sequence[BaseMessage]]:
+    """Return the lists of messages in a dict; under names such as `messages` in any form that LangChain takes."""
+    found: dict[Any, Sequence[BaseMessage]] = {}
+    for name, value in given.items():
+        if _is_history(value):
+            found[name] = value
+        elif isinstance(value, list) and value and _component(name) is Component.HISTORY:
+            with suppress(ValueError, TypeError, KeyError, NotImplementedError):  # a list of something else
+                found[name] = convert_to_messages(value)
+    return found
 
 
 def _others(given: Any) -> Any:
@@ -150,9 +164,10 @@ def _others(given: Any) -> Any:
         return None
     if not isinstance(given, Mapping):
         return canonical(given)
-    several = sum(map(_is_history, given.values())) > 1
+    histories = _histories(given)
+    several = len(histories) > 1
     return {
-        str(name): ["messages", len(value) if several else None] if _is_history(value) else canonical(value)
+        str(name): ["messages", len(value) if several else None] if name in histories else canonical(value)
         for name, value in given.items()
     }
 

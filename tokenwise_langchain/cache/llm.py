@@ -17,6 +17,7 @@ from tokenwise_core.cache.semantic import SemanticCache
 from tokenwise_core.cache.ticket import Ticket
 from tokenwise_core.messages import Message, Prompt
 from tokenwise_core.scoping import Scope, current_scope
+from tokenwise_core.switch import enabled
 from tokenwise_langchain.cache.calling import find_caller, is_chat, load_messages, read_llm_string, read_prompt
 from tokenwise_langchain.cache.messages import from_cached, to_cached
 from tokenwise_langchain.cache.parameters import Called
@@ -56,6 +57,8 @@ class FaissSemanticCache(BaseCache):
 
     def lookup(self, prompt: str, llm_string: str) -> list[Generation] | None:
         """Return the answer to this prompt, or to one that asks the same."""
+        if not enabled():
+            return None
         with self._guard("look up"):
             request, metadata = self._request(prompt, llm_string)
             with scoped(metadata):
@@ -65,6 +68,8 @@ class FaissSemanticCache(BaseCache):
 
     async def alookup(self, prompt: str, llm_string: str) -> list[Generation] | None:
         """Do what `lookup` does without blocking the event loop."""
+        if not enabled():
+            return None
         with self._guard("look up"):
             request, metadata = self._request(prompt, llm_string)
             with scoped(metadata):
@@ -128,6 +133,8 @@ class FaissSemanticCache(BaseCache):
 
     def _completes(self, prompt: str, llm_string: str, generations: Sequence[Generation]) -> bool:
         """Hand the answer to the ticket of its lookup, which knows the neighbours; False where there is none."""
+        if not enabled():
+            return True
         ticket = self._pending.take(prompt, llm_string)
         if ticket is not None:
             ticket.complete(to_cached(generations))

@@ -28,15 +28,8 @@ VERSION = 1
 MARK = "tokenwise"
 """Where a served message says so: `response_metadata["tokenwise"]`."""
 
-_KEPT = (
-    "content",
-    "tool_calls",
-    "invalid_tool_calls",
-    "additional_kwargs",
-    "response_metadata",
-    "usage_metadata",
-    "name",
-)
+_KEPT = ("content", "tool_calls", "invalid_tool_calls", "additional_kwargs", "response_metadata", "usage_metadata")
+"""Not the name: an agent gives its messages its own."""
 _OF_ONE_CONVERSATION = frozenset({"id", "response_id", "previous_response_id", "conversation", "headers", MARK})
 """Parts of `response_metadata` that must not be sent back in another conversation: `previous_response_id` goes on with
 the one that it names."""

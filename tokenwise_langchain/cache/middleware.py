@@ -23,6 +23,7 @@ from langgraph.types import Command
 from tokenwise_core.cache.request import CacheRequest
 from tokenwise_core.cache.semantic import SemanticCache
 from tokenwise_core.cache.ticket import Ticket
+from tokenwise_core.switch import enabled
 from tokenwise_langchain.cache.messages import message_of, to_cached
 from tokenwise_langchain.cache.parameters import called, tool_parameters
 from tokenwise_langchain.cache.requests import Guard, QueryOf, cache_request, facts_of, scoped, traced, whose
@@ -89,6 +90,8 @@ class SemanticCacheMiddleware(AgentMiddleware[CacheState, Any, Any]):
 
     def wrap_model_call(self, request: ModelRequest[Any], handler: Handler) -> Response:
         """Answer from the cache, or let the model answer and remember it."""
+        if not enabled():
+            return handler(request)
         ticket: Ticket | None = None
         with self._guard("look up"), scoped(whose(ensure_config())):
             ticket = self.cache.begin(self._request(request))
@@ -102,6 +105,8 @@ class SemanticCacheMiddleware(AgentMiddleware[CacheState, Any, Any]):
 
     async def awrap_model_call(self, request: ModelRequest[Any], handler: AsyncHandler) -> Response:
         """Do the same without blocking the event loop."""
+        if not enabled():
+            return await handler(request)
         ticket: Ticket | None = None
         with self._guard("look up"), scoped(whose(ensure_config())):
             ticket = await self.cache.abegin(self._request(request))

@@ -16,6 +16,7 @@ from tokenwise_core.cache.request import CacheRequest
 from tokenwise_core.cache.semantic import SemanticCache
 from tokenwise_core.cache.ticket import Ticket
 from tokenwise_core.errors import BadInput
+from tokenwise_core.switch import enabled
 from tokenwise_langchain.cache.chains import QueryOf, make_up, streams_by_parts, take_apart
 from tokenwise_langchain.cache.parameters import canonical
 from tokenwise_langchain.cache.requests import Guard, scoped, whose
@@ -104,18 +105,29 @@ class CachedRunnable(Runnable[In, Out]):
 
     def invoke(self, input: In, config: RunnableConfig | None = None, **kwargs: Any) -> Out:
         """Return the answer to *input*, from the cache or from the chain."""
+        if not enabled():
+            return self.runnable.invoke(input, config, **kwargs)
         return self._call_with_config(self._invoke, input, config, **kwargs)
 
     async def ainvoke(self, input: In, config: RunnableConfig | None = None, **kwargs: Any) -> Out:
         """Do the same without blocking the event loop."""
+        if not enabled():
+            return await self.runnable.ainvoke(input, config, **kwargs)
         return await self._acall_with_config(self._ainvoke, input, config, **kwargs)
 
     def stream(self, input: In, config: RunnableConfig | None = None, **kwargs: Any) -> Iterator[Out]:
         """Yield the answer in pieces; one from the cache, too."""
+        if not enabled():
+            yield from self.runnable.stream(input, config, **kwargs)
+            return
         yield from self._transform_stream_with_config(iter((input,)), self._stream, config, **kwargs)
 
     async def astream(self, input: In, config: RunnableConfig | None = None, **kwargs: Any) -> AsyncIterator[Out]:
         """Do the same without blocking the event loop."""
+        if not enabled():
+            async for piece in self.runnable.astream(input, config, **kwargs):
+                yield piece
+            return
 
         async def given() -> AsyncIterator[In]:
             yield input
