@@ -21,6 +21,7 @@ from tokenwise_core.cache.keeper import Limits
 from tokenwise_core.cache.key import ContextMode
 from tokenwise_core.cache.namespace import Namespace, Namespaces
 from tokenwise_core.cache.request import CacheRequest, Served
+from tokenwise_core.cache.shadow import ShadowReport, shadow_report
 from tokenwise_core.cache.stats import CacheStats
 from tokenwise_core.cache.ticket import Ticket
 from tokenwise_core.embeddings import default_embedder
@@ -33,6 +34,7 @@ log = logging.getLogger("tokenwise.cache")
 
 JOIN_S = 120.0
 """How long a caller waits for an equal call in flight before it makes its own."""
+DEFAULT_MAX_ERROR = 0.05
 _DEFAULT: Any = object()
 
 
@@ -63,7 +65,7 @@ class SemanticCache:
         shared: bool = False,
         entries: Entries | str | None = None,
         embedder: Embedder | None = _DEFAULT,
-        max_error: float = 0.05,
+        max_error: float = DEFAULT_MAX_ERROR,
         context: str = "exact",
         ttl_s: float | Mapping[str | None, float] | None = None,
         jitter: float = 0.1,
@@ -241,6 +243,11 @@ class SemanticCache:
         """Return what this process has counted."""
         engine = self._engine
         return engine.counters.stats(trips=engine.breaker.trips, is_off=engine.breaker.is_tripped)
+
+    def shadow_report(self) -> ShadowReport:
+        """Return what a cache in the shadow would have served, over all processes, and how often wrongly."""
+        self.flush(ADMIN_S)
+        return shadow_report(self.entries, max_error=self._options.policy.max_error or DEFAULT_MAX_ERROR)
 
     def totals(self) -> list[NamespaceTotals]:
         """Return what is stored, a row a namespace."""

@@ -133,10 +133,9 @@ def test_in_the_shadow_nothing_is_served_and_all_is_counted() -> None:
         assert cache.run(asked(text), model).hit is None
         cache.flush()
     assert model.calls == 3
-    counts = cache.entries.counts()
-    assert counts["would:exact"] == 1
-    assert counts["would:semantic"] == 1
-    assert counts["shadow:right"] == 2
+    report = cache.shadow_report()
+    assert report.would_be == {"exact": 1, "semantic": 1}
+    assert (report.judged.right, report.judged.wrong, report.served) == (2, 0, 0)
 
 
 def test_a_truncated_answer_is_not_stored() -> None:
