@@ -11,7 +11,7 @@ from llama_index.core.base.llms.types import ChatMessage, ChatResponse, ToolCall
 from llama_index.core.bridge.pydantic import BaseModel, ValidationError
 from llama_index.core.output_parsers import PydanticOutputParser
 
-from tokenwise_core.cache import CacheRequest, Hit, SemanticCache
+from tokenwise_core.cache import CacheRequest, Hit, SemanticCache, Ticket
 from tokenwise_core.errors import BadInput
 from tokenwise_core.stack import Course, Do, Proceed
 from tokenwise_llamaindex import snapshots
@@ -54,7 +54,7 @@ class CacheLever:
         if _owner() in self._streaming:  # it would wait for a stream that it reads itself
             ticket = yield Do(lambda: self.cache.lookup(asked), lambda: self.cache.alookup(asked))
         else:
-            ticket = yield Do(lambda: self.cache.begin(asked), lambda: self.cache.abegin(asked))
+            ticket = yield Do(lambda: begun(self.cache, asked), lambda: self.cache.abegin(asked))
         if ticket.hit is not None:
             return _serve(request, ticket.hit)
         with ticket, self._reading(request):
@@ -105,6 +105,15 @@ def a_cache(given: object) -> SemanticCache:
     if not isinstance(given, SemanticCache):
         raise BadInput(f"cache is a {type(given).__name__}: give a tokenwise_core.cache.SemanticCache")
     return given
+
+
+def begun(cache: SemanticCache, asked: CacheRequest) -> Ticket:
+    """Begin a blocking call; on an event loop's own thread without waiting for an equal one: it may need the loop."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return cache.begin(asked)
+    return cache.lookup(asked)
 
 
 def _may_be_rephrased(call: LLMCall, query: str | None, shown: Sequence[ChatMessage]) -> bool:

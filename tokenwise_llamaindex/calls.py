@@ -158,3 +158,12 @@ def asked_in(
         named = [value for name, value in filled.items() if component_of_variable(name) is Component.USER_INPUT]
         query = named[0] if len(named) == 1 else None
     return Asked(query=query if isinstance(query, str) else None, templated=True, output_cls=output_cls)
+
+
+class FilledIn(list[ChatMessage]):
+    """Messages that a program filled in from its template, and hands on as they are."""
+
+
+def asked_by(messages: Sequence[ChatMessage]) -> Asked:
+    """Say what is known of messages that nobody said more about."""
+    return Asked(templated=isinstance(messages, FilledIn))

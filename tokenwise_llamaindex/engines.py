@@ -27,7 +27,7 @@ from tokenwise_core.cache import CachedAnswer, CacheRequest, Hit, SemanticCache,
 from tokenwise_core.cache.gate import refused_answer
 from tokenwise_core.messages import Message, Prompt
 from tokenwise_core.stack import Course, Do, Proceed, Stack
-from tokenwise_llamaindex.cache import a_cache
+from tokenwise_llamaindex.cache import a_cache, begun
 from tokenwise_llamaindex.hits import announce
 from tokenwise_llamaindex.identity import (
     EngineSetup,
@@ -184,7 +184,7 @@ class _QueryLever:
         if self._is_streaming():  # who waits for a stream may be who reads it
             ticket: Ticket = yield Do(lambda: self._cache.lookup(asked), lambda: self._cache.alookup(asked))
         else:
-            ticket = yield Do(lambda: self._cache.begin(asked), lambda: self._cache.abegin(asked))
+            ticket = yield Do(lambda: begun(self._cache, asked), lambda: self._cache.abegin(asked))
         if ticket.hit is not None:
             return self._serve(request, ticket.hit)
         kept = _Kept(ticket=ticket, engine=self._engine, output_cls=self._object())

@@ -29,7 +29,7 @@ from tokenwise_core.cache import SemanticCache
 from tokenwise_core.errors import BadInput
 from tokenwise_core.stack import Lever, Stack
 from tokenwise_llamaindex.cache import CacheLever, Question
-from tokenwise_llamaindex.calls import Answering, Asked, LLMAnswer, LLMCall, asked_in
+from tokenwise_llamaindex.calls import Answering, Asked, FilledIn, LLMAnswer, LLMCall, asked_by, asked_in
 
 _MIRRORED = (
     "callback_manager", "rate_limiter", "system_prompt", "messages_to_prompt", "completion_to_prompt", "output_parser",
@@ -37,9 +37,11 @@ _MIRRORED = (
 )  # fmt: skip
 """Fields that the frameworks reads off an LLM or sets on it: the wrapper's are the wrapped model's."""
 
+_CALLS = (
+    "chat", "achat", "stream_chat", "astream_chat", "complete", "acomplete", "stream_complete", "astream_complete",
+)  # fmt: skip
 _MODEL = Answering()
 _UNKNOWN = Asked()
-_FILLED_IN = Asked(templated=True)
 
 
 class TokenwiseLLM(FunctionCallingLLM):
@@ -113,16 +115,16 @@ class TokenwiseLLM(FunctionCallingLLM):
     # The eight calls --------------------------------------------------------------------------------------------------
 
     def chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
-        return self._chat(_asked_by(messages), messages, **kwargs)
+        return self._chat(asked_by(messages), messages, **kwargs)
 
     async def achat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
-        return await self._achat(_asked_by(messages), messages, **kwargs)
+        return await self._achat(asked_by(messages), messages, **kwargs)
 
     def stream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseGen:
-        return self._stream_chat(_asked_by(messages), messages, **kwargs)
+        return self._stream_chat(asked_by(messages), messages, **kwargs)
 
     async def astream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponseAsyncGen:
-        return await self._astream_chat(_asked_by(messages), messages, **kwargs)
+        return await self._astream_chat(asked_by(messages), messages, **kwargs)
 
     def complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:
         return self._complete(_UNKNOWN, prompt, formatted, **kwargs)
@@ -176,7 +178,7 @@ class TokenwiseLLM(FunctionCallingLLM):
 
     @override
     def _extend_messages(self, messages: list[ChatMessage]) -> list[ChatMessage]:
-        return _FilledIn(super()._extend_messages(messages))  # programs send what they have filled in through here
+        return FilledIn(super()._extend_messages(messages))  # programs send what they have filled in through here
 
     # What is composed of them -----------------------------------------------------------------------------------------
 
@@ -186,10 +188,11 @@ class TokenwiseLLM(FunctionCallingLLM):
         Its own code composes them then: a provider's native structured output, the way it offers tools.
         """
         double = self.inner.model_copy()
-        for name in ("chat", "achat", "stream_chat", "astream_chat"):
-            double.__dict__[name] = partial(getattr(self, f"_{name}"), asked)
-        for name in ("complete", "acomplete", "stream_complete", "astream_complete"):
-            double.__dict__[name] = partial(getattr(self, f"_{name}"), asked)
+        for name in _CALLS:
+            passing = getattr(self, f"_{name}")
+            double.__dict__[name] = partial(passing, asked)
+            if isinstance(double, TokenwiseLLM):  # it composes what bears the underscore
+                double.__dict__[f"_{name}"] = passing
         return double
 
     @override
@@ -426,14 +429,6 @@ class TokenwiseLLM(FunctionCallingLLM):
     def _with_functions(self) -> Any:
         self._functions()
         return self._as_it_would()
-
-
-class _FilledIn(list[ChatMessage]):
-    """Messages that a program filled in from its template, and hands on as they are."""
-
-
-def _asked_by(messages: Sequence[ChatMessage]) -> Asked:
-    return _FILLED_IN if isinstance(messages, _FilledIn) else _UNKNOWN
 
 
 def _offer(

@@ -17,6 +17,7 @@ from llama_index.core.base.response.schema import (
     StreamingResponse,
 )
 from llama_index.core.bridge.pydantic import BaseModel
+from llama_index.core.chat_engine import CondenseQuestionChatEngine
 from llama_index.core.postprocessor import SimilarityPostprocessor
 from llama_index.core.prompts import PromptTemplate
 from llama_index.core.query_engine import CustomQueryEngine, RetrieverQueryEngine, RouterQueryEngine
@@ -462,6 +463,15 @@ async def test_it_is_a_tool_of_an_agent(clerk: Any, cache: SemanticCache, handbo
     agent = FunctionAgent(tools=[tool], llm=clerk(calling))
     for _ in range(2):
         assert str(await agent.run("How long?")) == "It says: answer 1"
+    assert len(inner.calls) == 1
+
+
+def test_it_is_the_engine_of_a_chat_engine(clerk: Any, cache: SemanticCache, handbook: VectorStoreIndex) -> None:
+    inner = numbered(clerk)
+    cached = CachedQueryEngine(handbook.as_query_engine(llm=inner), cache=cache)
+    for _ in range(2):
+        chat = CondenseQuestionChatEngine.from_defaults(query_engine=cached, llm=clerk(QUESTION))
+        assert str(chat.chat("And how long?")) == "answer 1"
     assert len(inner.calls) == 1
 
 

@@ -6,6 +6,7 @@ import asyncio
 import copy
 import pickle
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -272,6 +273,28 @@ async def test_where_the_one_call_fails_the_others_make_their_own(clerk: Any, ca
     assert len(inner.calls) == 2
 
 
+async def test_a_blocking_call_on_the_loop_does_not_wait_for_one_that_needs_the_loop(
+    clerk: Any, cache: SemanticCache
+) -> None:
+    inner = clerk(delay_s=0.02)
+    llm = TokenwiseLLM(inner, cache=cache)
+    awaited = asyncio.create_task(llm.achat(user()))
+    while not inner.calls:  # noqa: ASYNC110  the model tells by its list alone
+        await asyncio.sleep(0.001)
+    assert llm.chat(user()).message.content == ANSWER  # it would wait for two minutes, and the other call with it
+    assert (await awaited).message.content == ANSWER
+    assert len(inner.calls) == 2
+
+
+def test_twenty_threads_that_ask_the_same_make_one_call_of_the_model(clerk: Any, cache: SemanticCache) -> None:
+    inner = clerk(delay_s=0.05)
+    llm = TokenwiseLLM(inner, cache=cache)
+    with ThreadPoolExecutor(20) as pool:
+        said = list(pool.map(lambda _: llm.chat(user()).message.content, range(20)))
+    assert set(said) == {ANSWER}
+    assert len(inner.calls) == 1
+
+
 # Copies (point 27) ----------------------------------------------------------------------------------------------------
 
 
@@ -346,6 +369,15 @@ def test_a_model_that_calls_no_functions_is_wrapped_too_and_says_so_when_it_shou
     assert [llm.complete("hi").text, llm.complete("hi").text] == ["hi", "hi"]
     with pytest.raises(BadInput, match="calls no functions"):
         llm.chat_with_tools([], user_msg="hi")
+
+
+@pytest.mark.parametrize("call", CHATS + COMPLETIONS)
+def test_a_wrapper_may_be_wrapped(call: Call, clerk: Any, cache: SemanticCache) -> None:
+    inner = clerk()
+    llm = TokenwiseLLM(TokenwiseLLM(inner), cache=cache)
+    assert call(llm, QUESTION) == call(llm, QUESTION)
+    assert llm.predict(PromptTemplate("{query_str}"), query_str=QUESTION)
+    assert len(inner.calls) == 2 - (call in CHATS)
 
 
 def test_what_is_no_cache_is_refused_at_once(clerk: Any) -> None:
