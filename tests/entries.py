@@ -88,4 +88,5 @@ def make_hit(i: int, **changes: Any) -> HitRecord:
 
 def make_label(i: int) -> Label:
     """Return label *i*."""
-    return Label(features=(i / 8, 1.0), same=bool(i % 2), ts=at(i), score=None if i % 3 else 0.5, source="miss")
+    score = None if i % 3 else 0.5
+    return Label(features=(i / 8, 1.0), same=bool(i % 2), ts=at(i), score=score, source="miss", embedder=f"e{i % 2}")

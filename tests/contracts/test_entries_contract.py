@@ -448,7 +448,15 @@ class TestLearning:
     def test_a_hit_record_comes_back_as_it_went_in(self, entries: Entries) -> None:
         plain, full = (
             make_hit(1, query=None, similarity=None, features=(), owner=Scope()),
-            make_hit(2, score=0.5, bound=0.02, agreement=1.0, saved_nano=5, owner=Scope(user="u", labels={"a": "b"})),
+            make_hit(
+                2,
+                embedder="mini",
+                score=0.5,
+                bound=0.02,
+                agreement=1.0,
+                saved_nano=5,
+                owner=Scope(user="u", labels={"a": "b"}),
+            ),
         )
         entries.add_hits([plain, full])
         assert (entries.hit("hit-1"), entries.hit("hit-2"), entries.hit("hit-3")) == (plain, full, None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import threading
+from dataclasses import fields
 from typing import Any
 
 import pytest
@@ -15,10 +16,12 @@ from tests.entries import NOW, key_of, make_entry
 from tokenwise_core.cache.entries import Codec, MemoryEntries
 from tokenwise_core.cache.entries.codec import ForeignError, from_json, to_json
 from tokenwise_core.cache.entries.eviction import HALF_LIFE_S, heated, priority
-from tokenwise_core.cache.entries.fields import DamagedError
+from tokenwise_core.cache.entries.fields import ANSWER, HIT, SCOPE, USAGE, DamagedError
 from tokenwise_core.cache.entries.rows import restored, storable, to_entry, to_row
-from tokenwise_core.cache.entry import CachedAnswer
+from tokenwise_core.cache.entry import CachedAnswer, HitRecord
 from tokenwise_core.errors import BadInput
+from tokenwise_core.scoping import Scope
+from tokenwise_core.usage.events import Usage
 
 _TEXT = st.text(st.characters(), max_size=20)  # with NUL and lone surrogates
 _JSON = st.recursive(
@@ -99,6 +102,13 @@ def test_what_is_sealed_with_another_key_is_foreign_and_not_damaged() -> None:
         Codec().read(sealed.write({"text": "x"}))
     with pytest.raises(ForeignError):
         Codec().read(json.dumps({"v": 2}).encode())
+
+
+@pytest.mark.parametrize(
+    ("kind", "allowed"), [(CachedAnswer, ANSWER), (HitRecord, HIT), (Usage, USAGE), (Scope, SCOPE)]
+)
+def test_every_field_that_is_written_may_be_read(kind: Any, allowed: dict[str, Any]) -> None:
+    assert {field.name for field in fields(kind)} == set(allowed)
 
 
 @given(heat=st.floats(0, 1e6), weeks=st.floats(0, 100), hits=st.integers(0, 100))
