@@ -160,6 +160,9 @@ RENDERED = [
     "You are a desk. Use the following pieces of retrieved context. Refunds take five days. How long do they take?",
     "Human: I bought a phone.\nAI: Thank you.\nHuman: How long does a refund take?",
     "Refunds take five days.\n\nUser question: How long does a refund take?",
+    "Refunds take five days, counted from the day on which the parcel has come back to us. " * 5
+    + "\n\nHow long is it?",
+    "\n".join(f"Page {n}: refunds." for n in range(12)) + "\nHow long does a refund take?",
 ]
 
 

@@ -265,3 +265,20 @@ def test_what_json_cannot_hold_is_left_out_and_the_rest_is_kept(counted: Any, ne
     assert {k: v for k, v in hit.response_metadata.items() if k != "tokenwise"} == {
         "finish_reason": "stop", "nested": {"b": 1},
     }  # fmt: skip
+
+
+def test_what_refers_to_a_providers_memory_of_another_conversation_is_left_out(
+    counted: Any, new_cache: NewCache
+) -> None:
+    """OpenAI's Responses API goes on from `resp_…` and looks `rs_…` and `msg_…` up."""
+    content: list[Any] = [
+        {"type": "reasoning", "id": "rs_1", "summary": []},
+        {"type": "text", "text": "Five days.", "id": "msg_1", "annotations": []},
+    ]
+    answer = AIMessage(content, response_metadata={"id": "resp_1", "status": "completed"})
+    model = counted(says=answer, cache=FaissSemanticCache(new_cache()))
+    ask(model)
+    hit = model.invoke(QUESTION)
+    assert hit.content == [{"type": "text", "text": "Five days.", "annotations": []}]
+    assert "resp_1" not in str(hit)
+    assert "msg_1" not in str(hit)
