@@ -11,7 +11,7 @@ Array = NDArray[np.float64]
 
 CONFIDENCE_Z = 1.645
 """One-sided 95 %."""
-PRIOR_ERRORS = 2.0
+PRIOR_ERRORS = 1.0
 """How many errors the model's own expectation counts for, beside those that were seen."""
 
 
@@ -19,10 +19,10 @@ class Evidence:
     """What labels say of the model's estimates: for every region "estimated error ≤ p", errors seen and expected.
 
     Within a region the errors seen are Poisson with mean κ × those that the model expected of these very labels, and
-    κ is Gamma(2, 2) before any was seen: the model is taken to be right within a factor of about two until labels say
-    otherwise. The bound is the 95 % quantile of κ times the model's mean error in the region. So it borrows strength
-    over all scores through the model, and is nevertheless corrected by what was observed in the very region that
-    would be served; a region in which nothing is known has no bound below 1.
+    κ is Gamma(1, 1) before any was seen: the model is taken to be right within a factor of about three until labels say
+    otherwise. The bound is the 95 % quantile of κ times the model's mean error in the region, and never below the share
+    of errors seen there. So it borrows strength over all scores through the model, and is nevertheless corrected by
+    what was observed in the very region that would be served.
 
     Labels are gathered below the serving limit at every miss and above it by exploration only, so a region's labels
     are, on the whole, harder than what is served from it: the bound errs towards not serving.
@@ -32,21 +32,27 @@ class Evidence:
 
     def __init__(self, estimates: Array, wrong: Array, weights: Array) -> None:
         order = np.argsort(estimates, kind="stable")
-        share = weights[order]
-        ranked = estimates[order]
+        share, ranked = weights[order], estimates[order]
         seen, expected, count = np.cumsum(wrong[order] * share), np.cumsum(ranked * share), np.cumsum(share)
         factor = _gamma_quantile(PRIOR_ERRORS + seen) / (PRIOR_ERRORS + expected)
-        self._estimates = ranked
-        self._bounds = np.maximum.accumulate(np.minimum(np.maximum(expected * factor, seen) / count, 1.0))
+        ends = np.append(ranked[1:] > ranked[:-1], True)  # equal estimates stand in one region
+        self._estimates = ranked[ends]
+        self._bounds = np.minimum(np.maximum(expected * factor, seen) / count, 1.0)[ends]
 
-    def bound(self, estimate: float) -> float:
-        """Return the upper bound of the false-hit rate among all that are as sure as *estimate*, or surer."""
-        known = int(self._estimates.searchsorted(estimate, side="right"))
-        return float(self._bounds[known - 1]) if known else 1.0
+    def bound(self, estimate: float, *, limit: float) -> float:
+        """Return the upper bound of the false-hit rate of all that is served along with a candidate.
+
+        It is served as one of a region: all that are as sure as it, or as some less sure one, down to *limit*. The
+        bound is that of the best such region; 1 where there is no label to go by.
+        """
+        smallest = int(self._estimates.searchsorted(estimate, side="right")) - 1
+        largest = int(self._estimates.searchsorted(limit, side="right"))
+        regions = self._bounds[max(smallest, 0) : max(largest, smallest + 1)]
+        return float(regions.min()) if len(regions) else 1.0
 
 
 def _gamma_quantile(shape: Array) -> Array:
-    """Return the upper quantile of Gamma(shape, 1) by Wilson and Hilferty's cube (1931); within 1 % for shapes ≥ 2."""
+    """Return the upper quantile of Gamma(shape, 1) by Wilson and Hilferty's cube (1931); within 1 % for shapes ≥ 1."""
     quantile: Array = shape * (1 - 1 / (9 * shape) + CONFIDENCE_Z / (3 * np.sqrt(shape))) ** 3
     return quantile
 

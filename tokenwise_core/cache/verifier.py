@@ -43,8 +43,8 @@ _PRIOR = np.array([0.0, 1.0, 0.5, -0.5, -0.5, 0.3, -0.8, 3.0, 1.0, 1.0, 0.0, 0.0
 class Estimate:
     """What the verifier says of one candidate.
 
-    *error* is the chance that it is wrong, *bound* the upper bound of the false-hit rate among all candidates as sure
-    as this one; None where nothing has been earned.
+    *error* is the chance that it is wrong, *bound* the upper bound of the false-hit rate among all that is served along
+    with it; None where nothing has been earned.
     """
 
     error: float
@@ -70,9 +70,9 @@ class Verifier:
         """How many labels stand behind its judgement now."""
         return self._company.labels
 
-    def estimate(self, features: Sequence[float]) -> Estimate:
-        """Return the chance of an error, and the bound that has been earned. Never waits for a refit."""
-        return (self._company if features[COMPANY] else self._alone).estimate(features)
+    def estimate(self, features: Sequence[float], *, max_error: float) -> Estimate:
+        """Return the chance of an error, and the bound earned for serving down to *max_error*. Waits for no refit."""
+        return (self._company if features[COMPANY] else self._alone).estimate(features, max_error)
 
     def learn(self, labels: Sequence[Label]) -> None:
         """Learn *labels*, in their order; refits itself every so many."""
@@ -164,10 +164,10 @@ class _Head:
     def has_evidence(self) -> bool:
         return self._n >= ENOUGH
 
-    def estimate(self, features: Sequence[float]) -> Estimate:
+    def estimate(self, features: Sequence[float], max_error: float) -> Estimate:
         model, evidence = self._published
         error = model.error(features[self._first : self._until])
-        return Estimate(error=error, bound=None if evidence is None else evidence.bound(error))
+        return Estimate(error=error, bound=None if evidence is None else evidence.bound(error, limit=max_error))
 
     def expected(self, features: Sequence[float]) -> float:
         return self._model.error(features[self._first : self._until])

@@ -34,7 +34,7 @@ class Judgement:
     Reasons: "cold" (nothing near), "veto:<name>", "disagree", "below" (more likely wrong than the user allows),
     "unearned" (likely right, but the bound is not yet shown), "explore" (would be served, asked for the label), "off"
     (`max_error` is 0). *score* is the estimated chance of being right, *bound* the upper bound of the false-hit rate
-    among all that would be served with it; *candidate* the neighbour that all this is said of.
+    among all that is served along with it; *candidate* the neighbour that all this is said of.
     """
 
     index: int | None
@@ -82,10 +82,10 @@ def judge(
             candidate=chosen.place,
         )
     features = _features(asked, neighbours, chosen)
-    estimate = verifier.estimate(features)
+    limit = max_error if asked.english else max_error * FOREIGN
+    estimate = verifier.estimate(features, max_error=limit)
     reason: str | None = "disagree"
     if chosen.agreement >= AGREEMENT:
-        limit = max_error if asked.english else max_error * FOREIGN
         reason = None if _near_identical(asked, neighbours[chosen.place]) else _refused(estimate, limit)
     if reason is None and explore() < verifier.explore:
         reason = "explore"
