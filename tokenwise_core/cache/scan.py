@@ -13,7 +13,7 @@ from tokenwise_core.cache.words import CLITICS, CONTRACTIONS, DATED, ENGLISH, FI
 _FOLD = str.maketrans({
     "’": "'", "‘": "'", "ʼ": "'", "′": "'", "`": "`", "“": '"', "”": '"', "„": '"', "«": '"', "»": '"',
     "–": "-", "—": " ", "−": "-", "‑": "-", "×": "*", "÷": "/", "⁄": "/", "\u00ad": None, "\u200b": None, "…": ".",
-    "\ue000": None, "\ue001": None,
+    "\ue000": None, "\ue001": None, "\ufe0f": None, "\u200d": None,
 })  # fmt: skip
 
 _EXTENSIONS = (
@@ -34,7 +34,9 @@ _VERBATIM = re.compile(
 )
 _VERBATIM_SIGNS = re.compile(r"[`@/\\=+*^<>]|\w\.\w|\d-\d")
 _CHUNK = re.compile(
-    r"\ue000\d+\ue001|[$€£¥₹%]|[.!?;:\n]+|(?<!\S)-\d[\w.]{0,40}|\w+(?:[-'.:/&]\w+|,\d{3}(?!\d))*(?:\+\+|\#)?"
+    r"\ue000\d+\ue001|[$€£¥₹%&]|[.!?;:\n]+|(?<!\S)-\d[\w.]{0,40}"
+    r"|\w+(?:[-'.:/&]\w+|,\d{3}(?!\d))*(?:\+\+|\#)?"
+    r"|[+=<>^]+|(?<=\w)\*(?=\w)|(?<=\w\ )\*(?=\ \w)|[^\x00-\x7f\w\s]"
 )
 _QUOTED = re.compile(r'(?<!")"++([^"\n]{2,80})"|(?<![\w])\'([^\'\n]{2,80})\'(?!\w)')
 _STOPS = frozenset(".!?;:\n")
@@ -115,8 +117,13 @@ def _is_label(found: Scan) -> bool:
 def _odd(chunk: str, found: Scan) -> None:
     """Read a chunk that is not letters only: a sign, an apostrophe, a hyphen, a figure, a code."""
     low = chunk.lower()
-    if low in SIGNS or low == "%":
+    if low in SIGNS or low[0] in "%+=<>^*":
         found.words.append(low)
+    elif low == "&":
+        found.words.append("and")
+    elif not (low[0].isalnum() or low[0] in "-_"):
+        if unicodedata.category(low).startswith("S"):  # "→", "≤", an emoji: what is asked about may be the sign
+            found.words.append(low)
     elif "'" in low:
         _apostrophe(chunk, low, found)
     elif any(letter.isdecimal() for letter in low):

@@ -108,6 +108,9 @@ DIFFERENT = [
     ("entity", "What is the capital of austria?", "What is the capital of australia?"),
     ("topic", "Is Ann an editor or a poet?", "Is Ann both a nurse and a pilot?"),
     ("identifier", "Is 5 > 3?", "Is 5 < 3?"),
+    ("topic", "Is x < y?", "Is x > y?"),
+    ("topic", "What does 😀 mean?", "What does 😂 mean?"),
+    ("argument_order", "convert EUR → USD", "convert USD → EUR"),
 ]
 
 
