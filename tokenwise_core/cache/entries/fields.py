@@ -183,8 +183,9 @@ def scope_from_json(data: Any) -> Scope:
 
 
 def answer_to_json(answer: CachedAnswer) -> dict[str, Any]:
-    """Return *answer* as JSON that `answer_from_json` reads."""
+    """Return *answer* as JSON that `answer_from_json` reads; its tags are kept with the entry."""
     found = said(answer)
+    found.pop("tags", None)
     if answer.usage is not None:
         found["usage"] = usage_to_json(answer.usage)
     return found
