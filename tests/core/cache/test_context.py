@@ -22,6 +22,8 @@ from tokenwise_core.scoping import scope
 from tokenwise_core.testing import FakeClock
 
 DAY_S = 86_400.0
+PATIENT_MS = 20_000.0
+"""A deadline that no busy machine misses."""
 
 
 @pytest.fixture(params=["memory", "sqlite"])
@@ -38,7 +40,9 @@ def clock() -> FakeClock:
 
 @pytest.fixture
 def contexts(entries: Entries, clock: FakeClock) -> ContextHierarchy:
-    return ContextHierarchy(entries, namespace="acme", clock=clock, count=lambda text: len(text.split()))
+    return ContextHierarchy(
+        entries, namespace="acme", clock=clock, deadline_ms=PATIENT_MS, count=lambda text: len(text.split())
+    )
 
 
 def small(entries: Entries, clock: Callable[[], float], **bounds: int) -> ContextHierarchy:
@@ -72,7 +76,7 @@ def test_a_text_says_when_it_was_made_and_how_often_it_was_used(contexts: Contex
 
 
 def test_accesses_are_counted_over_processes(entries: Entries, clock: FakeClock) -> None:
-    here, there = (ContextHierarchy(entries, shared=True, clock=clock) for _ in range(2))
+    here, there = (ContextHierarchy(entries, shared=True, clock=clock, deadline_ms=PATIENT_MS) for _ in range(2))
     here.put("system", "critic", "text")
     here.get("system", "critic")
     here.get("system", "critic")
@@ -123,7 +127,7 @@ def test_without_a_session_or_a_debate_nothing_is_shared(contexts: ContextHierar
 
 
 def test_a_scope_that_got_lost_is_no_cache(entries: Entries) -> None:
-    contexts = ContextHierarchy(entries, namespace=lambda s: s.user)
+    contexts = ContextHierarchy(entries, namespace=lambda s: s.user, deadline_ms=PATIENT_MS)
     with scope(user="ann"):
         contexts.put("system", "critic", "ann's")
     assert contexts.get("system", "critic") is None
@@ -332,7 +336,7 @@ def test_switched_off_everything_is_made(contexts: ContextHierarchy, monkeypatch
 
 
 def test_copies_and_pickles_find_the_same(tmp_path: Path) -> None:
-    contexts = ContextHierarchy(SQLiteEntries(tmp_path / "cache.sqlite"), shared=True)
+    contexts = ContextHierarchy(SQLiteEntries(tmp_path / "cache.sqlite"), shared=True, deadline_ms=PATIENT_MS)
     contexts.put("system", "critic", "text")
     for other in (copy.deepcopy(contexts), pickle.loads(pickle.dumps(contexts))):
         found = other.get("system", "critic")

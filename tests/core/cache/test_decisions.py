@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tokenwise_core.cache.decisions import DecisionMemo
-from tokenwise_core.cache.entries import MemoryEntries, SQLiteEntries
+from tokenwise_core.cache.entries import Entries, MemoryEntries, SQLiteEntries
 from tokenwise_core.errors import BadInput, StoreError
 from tokenwise_core.scoping import scope
 from tokenwise_core.testing import FakeClock
@@ -37,6 +37,11 @@ class Agent:
         return self.answer
 
 
+def made_memo(entries: Entries, **kwargs: Any) -> DecisionMemo:
+    """Return a memo with a deadline that no busy machine misses."""
+    return DecisionMemo(entries, **{"shared": True, "deadline_ms": 20_000, **kwargs})
+
+
 @pytest.fixture
 def clock() -> FakeClock:
     return FakeClock()
@@ -44,7 +49,7 @@ def clock() -> FakeClock:
 
 @pytest.fixture
 def memo(clock: FakeClock) -> DecisionMemo:
-    return DecisionMemo(MemoryEntries(), shared=True, clock=clock)
+    return made_memo(MemoryEntries(), clock=clock)
 
 
 def test_the_same_facts_are_decided_once(memo: DecisionMemo) -> None:
@@ -110,7 +115,7 @@ JSON = st.recursive(
 
 @given(answer=JSON, facts=st.dictionaries(st.text(), JSON))
 def test_a_decision_comes_back_as_it_was(answer: Any, facts: dict[str, Any]) -> None:
-    memo, agent = DecisionMemo(MemoryEntries(), shared=True), Agent(answer)
+    memo, agent = made_memo(MemoryEntries()), Agent(answer)
     for _ in range(2):
         found = memo.decide("critic", facts, agent)
         assert (found, type(found)) == (answer, type(answer))
@@ -135,7 +140,7 @@ def test_facts_that_no_json_can_tell_apart_are_never_looked_up(memo: DecisionMem
 
 
 def test_values_of_ones_own_go_through_dump_and_load(clock: FakeClock) -> None:
-    memo = DecisionMemo(MemoryEntries(), shared=True, dump=asdict, load=lambda data: Verdict(**data), clock=clock)
+    memo = made_memo(MemoryEntries(), dump=asdict, load=lambda data: Verdict(**data), clock=clock)
     agent = Agent(Verdict("spaces", 0.9))
     assert [memo.decide("critic", FACTS, agent) for _ in range(2)] == [Verdict("spaces", 0.9)] * 2
     assert agent.asked == 1
@@ -143,8 +148,8 @@ def test_values_of_ones_own_go_through_dump_and_load(clock: FakeClock) -> None:
 
 def test_what_load_does_not_take_is_decided_anew() -> None:
     entries = MemoryEntries()
-    DecisionMemo(entries, shared=True).decide("critic", FACTS, Agent({"verdict": "of an older release"}))
-    newer = DecisionMemo(entries, shared=True, dump=asdict, load=lambda data: Verdict(**data))
+    made_memo(entries).decide("critic", FACTS, Agent({"verdict": "of an older release"}))
+    newer = made_memo(entries, dump=asdict, load=lambda data: Verdict(**data))
     assert newer.decide("critic", FACTS, Agent(Verdict("spaces", 0.9))) == Verdict("spaces", 0.9)
 
 
@@ -155,7 +160,7 @@ def test_who_changes_what_was_returned_changes_nobody_elses(memo: DecisionMemo) 
 
 
 def test_decisions_of_one_user_are_not_anothers() -> None:
-    memo = DecisionMemo(MemoryEntries(), namespace=lambda s: s.user)
+    memo = DecisionMemo(MemoryEntries(), namespace=lambda s: s.user, deadline_ms=20_000)
     with scope(user="ann"):
         memo.decide("critic", FACTS, Agent("ann's"))
     with scope(user="ben"):
@@ -168,7 +173,7 @@ def test_decisions_of_one_user_are_not_anothers() -> None:
 
 def test_purge_reaches_decisions() -> None:
     entries = MemoryEntries()
-    memo = DecisionMemo(entries, shared=True)
+    memo = made_memo(entries)
     with scope(user="ann", session="s-1", application="desk"):
         memo.decide("critic", FACTS, Agent("first"))
     assert entries.purge(session="s-1") == 1
@@ -176,8 +181,8 @@ def test_purge_reaches_decisions() -> None:
 
 
 def test_a_decision_outlives_the_process(tmp_path: Path) -> None:
-    DecisionMemo(SQLiteEntries(tmp_path / "c.sqlite"), shared=True).decide("critic", FACTS, Agent("first"))
-    again = DecisionMemo(SQLiteEntries(tmp_path / "c.sqlite"), shared=True)
+    made_memo(SQLiteEntries(tmp_path / "c.sqlite")).decide("critic", FACTS, Agent("first"))
+    again = made_memo(SQLiteEntries(tmp_path / "c.sqlite"))
     assert again.decide("critic", FACTS, Agent("second")) == "first"
 
 
@@ -288,11 +293,11 @@ def test_a_broken_store_costs_only_the_deciding() -> None:
         def get(self, *_: object, **__: object) -> None:
             raise StoreError("broken", url="memory://")
 
-    memo, agent = DecisionMemo(Broken(), shared=True), Agent()
+    memo, agent = made_memo(Broken()), Agent()
     assert [memo.decide("critic", FACTS, agent) for _ in range(3)] == ["spaces"] * 3
     assert memo.counts().failures > 0
 
 
 def test_dump_and_load_are_given_together() -> None:
     with pytest.raises(BadInput, match="together"):
-        DecisionMemo(MemoryEntries(), shared=True, dump=asdict)
+        made_memo(MemoryEntries(), dump=asdict)
