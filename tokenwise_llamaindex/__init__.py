@@ -1,4 +1,4 @@
-"""TokenWise for LlamaIndex: a handler that sees where every token goes, and what is built on it.
+"""TokenWise for LlamaIndex: a handler that sees where every token goes, and a model wrapper that spends fewer.
 
 >>> from tokenwise_llamaindex import TokenBreakdownHandler
 >>> with TokenBreakdownHandler() as tracker:
@@ -13,20 +13,20 @@ from typing import TYPE_CHECKING
 from tokenwise_core.lazy import loader
 
 if TYPE_CHECKING:
+    from tokenwise_llamaindex.cache.engine import CachedQueryEngine
+    from tokenwise_llamaindex.cache.hits import TokenwiseCacheHitEvent
     from tokenwise_llamaindex.callbacks import TokenBreakdownHandler
     from tokenwise_llamaindex.convert import CoreEmbedding, LlamaIndexEmbedder
-    from tokenwise_llamaindex.engines import CachedQueryEngine
-    from tokenwise_llamaindex.hits import TokenwiseCacheHitEvent
     from tokenwise_llamaindex.llm import TokenwiseLLM
     from tokenwise_llamaindex.testing import ReplayLLM
 
 _HOMES = {
-    "CachedQueryEngine": "engines",
+    "CachedQueryEngine": "cache.engine",
     "CoreEmbedding": "convert",
     "LlamaIndexEmbedder": "convert",
     "ReplayLLM": "testing",
     "TokenBreakdownHandler": "callbacks",
-    "TokenwiseCacheHitEvent": "hits",
+    "TokenwiseCacheHitEvent": "cache.hits",
     "TokenwiseLLM": "llm",
 }
 

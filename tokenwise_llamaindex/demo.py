@@ -31,9 +31,9 @@ from tokenwise_core.messages import ToolDefinition
 from tokenwise_core.protocols import Embedder
 from tokenwise_core.scoping import scope
 from tokenwise_core.testing import PromptCache, Replay
+from tokenwise_llamaindex.cache.engine import CachedQueryEngine
 from tokenwise_llamaindex.callbacks import TokenBreakdownHandler
 from tokenwise_llamaindex.convert import CoreEmbedding
-from tokenwise_llamaindex.engines import CachedQueryEngine
 from tokenwise_llamaindex.llm import TokenwiseLLM
 from tokenwise_llamaindex.testing import ReplayLLM
 

@@ -34,7 +34,7 @@ from tokenwise_core.usage.call import Answered
 from tokenwise_core.usage.events import Status
 from tokenwise_core.usage.meter import Meter
 from tokenwise_llamaindex import snapshots
-from tokenwise_llamaindex.hits import TokenwiseCacheHitEvent
+from tokenwise_llamaindex.cache.hits import TokenwiseCacheHitEvent
 from tokenwise_llamaindex.requests import Batch, Fact, Request, Written, span_name
 from tokenwise_llamaindex.snapshots import Snapshot
 from tokenwise_llamaindex.templates import filled

@@ -28,7 +28,7 @@ from typing_extensions import override
 from tokenwise_core.cache import SemanticCache
 from tokenwise_core.errors import BadInput
 from tokenwise_core.stack import Lever, Stack
-from tokenwise_llamaindex.cache import CacheLever, Question
+from tokenwise_llamaindex.cache.lever import CacheLever, Question
 from tokenwise_llamaindex.calls import Answering, Asked, FilledIn, LLMAnswer, LLMCall, asked_by, asked_in
 
 _MIRRORED = (

@@ -30,7 +30,8 @@ from tokenwise_core import BadInput
 from tokenwise_core.cache import SemanticCache
 from tokenwise_core.stack import Course, Proceed
 from tokenwise_core.testing import HashEmbedder
-from tokenwise_llamaindex import CoreEmbedding, LlamaIndexEmbedder, TokenwiseLLM, answers
+from tokenwise_llamaindex import CoreEmbedding, LlamaIndexEmbedder, TokenwiseLLM
+from tokenwise_llamaindex.cache import answers
 from tokenwise_llamaindex.calls import LLMAnswer, LLMCall
 
 NewCache = Callable[..., SemanticCache]

@@ -19,7 +19,7 @@ from tokenwise_core import scope
 from tokenwise_core.cache import SemanticCache
 from tokenwise_core.testing import Replay
 from tokenwise_llamaindex import TokenwiseLLM
-from tokenwise_llamaindex.keys import NoKeyError, call_settings, model_settings
+from tokenwise_llamaindex.cache.parameters import NoKeyError, call_settings, model_settings
 
 NewCache = Callable[..., SemanticCache]
 QUESTION = "How long does a refund take?"

@@ -17,7 +17,7 @@ from llama_index.core.bridge.pydantic import BaseModel
 from llama_index.core.schema import BaseNode, Document, ImageNode, IndexNode, Node, NodeWithScore, TextNode
 
 from tokenwise_core.cache import Hit
-from tokenwise_llamaindex.answers import Unreadable
+from tokenwise_llamaindex.cache.answers import Unreadable
 from tokenwise_llamaindex.calls import pieces
 
 FORMAT = 1

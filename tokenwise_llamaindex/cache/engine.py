@@ -27,9 +27,8 @@ from tokenwise_core.cache import CachedAnswer, CacheRequest, Hit, SemanticCache,
 from tokenwise_core.cache.gate import refused_answer
 from tokenwise_core.messages import Message, Prompt
 from tokenwise_core.stack import Course, Do, Proceed, Stack
-from tokenwise_llamaindex.cache import a_cache, begun
-from tokenwise_llamaindex.hits import announce
-from tokenwise_llamaindex.identity import (
+from tokenwise_llamaindex.cache.hits import announce
+from tokenwise_llamaindex.cache.identity import (
     EngineSetup,
     index_epoch,
     index_id_of,
@@ -38,9 +37,10 @@ from tokenwise_llamaindex.identity import (
     output_class_of,
     streams,
 )
-from tokenwise_llamaindex.keys import model_label, provider_name
-from tokenwise_llamaindex.responses import documents_of, response_from, response_payload
-from tokenwise_llamaindex.spending import Spending, total, watched
+from tokenwise_llamaindex.cache.lever import a_cache, begun
+from tokenwise_llamaindex.cache.parameters import model_label, provider_name
+from tokenwise_llamaindex.cache.responses import documents_of, response_from, response_payload
+from tokenwise_llamaindex.cache.spending import Spending, total, watched
 
 log = logging.getLogger("tokenwise.cache")
 

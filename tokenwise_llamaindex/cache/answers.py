@@ -25,9 +25,9 @@ from llama_index.core.bridge.pydantic import BaseModel
 
 from tokenwise_core.cache import CachedAnswer, Hit
 from tokenwise_llamaindex import snapshots
+from tokenwise_llamaindex.cache.parameters import provider_name
 from tokenwise_llamaindex.calls import LLMAnswer, LLMCall
 from tokenwise_llamaindex.convert import to_answered
-from tokenwise_llamaindex.keys import provider_name
 
 FORMAT = 1
 """Version of the payload; what another release wrote in a later one is not read."""

@@ -14,7 +14,7 @@ from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.bridge.pydantic import BaseModel
 from llama_index.core.llms.llm import LLM
 
-from tokenwise_llamaindex.keys import is_secret, model_settings
+from tokenwise_llamaindex.cache.parameters import is_secret, model_settings
 
 MANY = 64  # items from which on a list is hashed, and lists whose hashes are remembered
 _DEEP = 8

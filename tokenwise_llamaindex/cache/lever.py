@@ -15,11 +15,11 @@ from tokenwise_core.cache import CacheRequest, Hit, SemanticCache, Ticket
 from tokenwise_core.errors import BadInput
 from tokenwise_core.stack import Course, Do, Proceed
 from tokenwise_llamaindex import snapshots
-from tokenwise_llamaindex.answers import kept, served
+from tokenwise_llamaindex.cache.answers import kept, served
+from tokenwise_llamaindex.cache.hits import announce
+from tokenwise_llamaindex.cache.parameters import NoKeyError, call_settings, model_label, model_settings, provider_name
 from tokenwise_llamaindex.calls import LLMAnswer, LLMCall
 from tokenwise_llamaindex.convert import api_of, to_prompt
-from tokenwise_llamaindex.hits import announce
-from tokenwise_llamaindex.keys import NoKeyError, call_settings, model_label, model_settings, provider_name
 
 Question = Callable[[Sequence[ChatMessage]], str | None]
 """Finds what is asked in the messages of a call; None where it cannot tell."""
