@@ -180,4 +180,4 @@ def _is_current(entry: Entry, epochs: Mapping[str, int]) -> bool:
 
 
 def _identity(label: Label) -> tuple[object, ...]:
-    return label.ts, label.same, label.features
+    return label.ts, label.embedder, label.same, label.features

@@ -285,3 +285,14 @@ def test_progress_is_told() -> None:
     assert told == sorted(told)
     assert told[-1] == 1_200
     assert len(told) > 1
+
+
+def test_a_label_comes_back_with_all_that_it_holds(target: Entries) -> None:
+    source = MemoryEntries()
+    labels = [
+        Label(features=(1.0, 0.25), same=True, ts=1.5, score=0.9, source="feedback", embedder="mini@1"),
+        Label(features=(), same=False, ts=2.0),
+    ]
+    source.add_labels(labels)
+    assert imported(target, exported(source)).labels == 2
+    assert target.labels()[1] == labels
