@@ -20,6 +20,7 @@ from langchain_core.runnables import (
     RunnableParallel,
     RunnablePassthrough,
 )
+from langchain_core.tools import tool
 from langchain_core.tracers.base import BaseTracer
 from langchain_core.tracers.schemas import Run
 from pydantic import BaseModel, PrivateAttr
@@ -123,6 +124,26 @@ def test_a_document_that_changes_kills_the_answers_made_of_it(model: Any, new_ca
     cached.invoke(QUESTION)
     assert model.calls == 1
     cached.cache.invalidate(tag)
+    cached.invoke(QUESTION)
+    assert model.calls == 2
+
+
+@pytest.mark.parametrize("step", ["function", "tool"])
+def test_documents_that_a_function_or_a_tool_finds_are_tags_too(model: Any, new_cache: NewCache, step: str) -> None:
+    page = Document("Refunds take five days.", metadata={"source": "refunds.md"})
+
+    @tool(response_format="content_and_artifact")
+    def search(question: str) -> tuple[str, list[Document]]:
+        """Search the pages."""
+        return page.page_content, [page]
+
+    def by_tool(question: str) -> Any:
+        return search.invoke({"name": "search", "args": {"question": question}, "id": "c", "type": "tool_call"})
+
+    found = RunnableLambda(by_tool if step == "tool" else lambda question: [page])
+    cached = CachedRunnable(found | RunnableLambda(str) | model | StrOutputParser(), new_cache(), name="chain")
+    cached.invoke(QUESTION)
+    cached.cache.invalidate("doc:refunds.md")
     cached.invoke(QUESTION)
     assert model.calls == 2
 

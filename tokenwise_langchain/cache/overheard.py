@@ -15,6 +15,7 @@ from tokenwise_core.cache.entry import CachedAnswer
 from tokenwise_core.cache.gate import refused_answer
 from tokenwise_core.usage.events import Usage
 from tokenwise_langchain.cache.messages import to_cached
+from tokenwise_langchain.cache.outputs import documents_in
 
 
 class Overheard(BaseCallbackHandler):
@@ -41,6 +42,14 @@ class Overheard(BaseCallbackHandler):
         """Note what was found."""
         with self._lock:
             self._documents.extend(documents)
+
+    def on_chain_end(self, outputs: Any, **kwargs: Any) -> None:
+        """Note the documents that a step hands on: not every retriever is one of LangChain's."""
+        self.on_retriever_end(list(documents_in(outputs)))
+
+    def on_tool_end(self, output: Any, **kwargs: Any) -> None:
+        """Note the documents that a tool found."""
+        self.on_retriever_end(list(documents_in(getattr(output, "artifact", output))))
 
     @property
     def documents(self) -> tuple[Document, ...]:
