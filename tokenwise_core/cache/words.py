@@ -126,10 +126,9 @@ FOREIGN = _set(
 ADVERBS = _set(
     "really truly actually indeed literally honestly certainly definitely surely basically simply totally absolutely "
     "completely entirely genuinely somehow fact apparently obviously clearly perhaps maybe possibly exactly please "
-    "kindly quickly currently right even ever else anyway though sort kind bit little lot quite rather pretty "
-    "seriously essentially frankly evidently supposedly presumably undoubtedly specifically particularly especially "
-    "possible able way ways best easiest easy easily steps step process procedure proper properly hello dear sir "
-    "madam team guys"
+    "kindly quickly currently even ever else anyway though sort bit lot quite rather seriously essentially frankly "
+    "evidently supposedly presumably undoubtedly specifically particularly especially way ways easily steps step "
+    "process procedure properly hello sir madam team guys"
 )
 """Words that may be put into a question, or left out, without asking for something else."""
 
