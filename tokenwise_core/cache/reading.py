@@ -102,7 +102,7 @@ def read(text: str, *, protected: Sequence[str] = ()) -> Reading:
         joined, numbers = words, frozenset[str]()
     else:
         joined, numbers = _numbers(words, found)
-    verbatim = {
+    verbatim: dict[str, Any] = {
         "plain": plain,
         "numbers": numbers,
         "quotes": frozenset(" ".join(scan(quote).words) for quote in found.quotes),
