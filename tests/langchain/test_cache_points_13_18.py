@@ -334,6 +334,29 @@ def test_any_two_strings_are_a_key(new_cache: NewCache, prompt: str, llm_string:
     assert cache.errors == 0
 
 
+STRINGS = [
+    "",
+    "a",
+    "b",
+    '{"a": 1}',
+    '{"a": 2}',
+    "{'ab': 1}",
+    "{'ab': 2}",
+    "['ab']",
+    "['ac']",
+    "[('a', 1)]",
+    "[('a', 2)]",
+]
+
+
+def test_no_two_of_langchains_strings_are_taken_for_one(new_cache: NewCache) -> None:
+    cache = FaissSemanticCache(new_cache(embedder=None))
+    for llm_string in STRINGS:
+        assert cache.lookup("A prompt", llm_string) is None
+        cache.update("A prompt", llm_string, [Generation(text=llm_string or "none")])
+    assert cache.errors == 0
+
+
 def test_the_global_cache_works(counted: Any, new_cache: NewCache) -> None:
     model = counted()
     set_llm_cache(FaissSemanticCache(new_cache()))

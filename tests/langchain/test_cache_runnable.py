@@ -213,6 +213,14 @@ def test_what_json_cannot_bring_back_is_returned_and_not_stored(new_cache: NewCa
     assert len(calls) == 2
 
 
+def test_an_output_that_holds_itself_is_returned_and_not_stored(new_cache: NewCache) -> None:
+    loop: dict[str, Any] = {}
+    loop["self"] = loop
+    cached = CachedRunnable(RunnableLambda(lambda _: loop), new_cache(), name="chain")
+    assert [cached.invoke(QUESTION) is loop for _ in range(2)] == [True, True]
+    assert cached.errors == 2
+
+
 def test_plain_data_that_looks_like_ours_comes_back_as_it_was(new_cache: NewCache) -> None:
     output = {"is": "document", "text": "A", "list": [{"is": 3}], "none": None, "yes": True}
     assert served(RunnableLambda(lambda _: output), new_cache()) == (output, output)

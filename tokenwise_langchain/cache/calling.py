@@ -136,12 +136,17 @@ def _leading_json(text: str) -> tuple[Fields, int]:
     except ValueError:
         return {}, 0
     kwargs = value.get("kwargs")
-    return {**(kwargs if isinstance(kwargs, Mapping) else {}), "class": value.get("id")}, end
+    return ({**kwargs, "class": value.get("id")}, end) if isinstance(kwargs, Mapping) else ({}, 0)
 
 
 def _pairs(text: str) -> dict[str, Any] | None:
-    """Read `str(sorted(params.items()))`; None where it holds what is no literal."""
+    """Read `str(sorted(params.items()))`; None where it is something else, or holds what is no literal."""
+    if not text:
+        return {}
     try:
-        return {str(name): value for name, value in ast.literal_eval(text)} if text else {}
+        pairs = ast.literal_eval(text)
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         return None
+    if isinstance(pairs, list) and all(isinstance(p, tuple) and len(p) == 2 and isinstance(p[0], str) for p in pairs):
+        return dict(pairs)
+    return None

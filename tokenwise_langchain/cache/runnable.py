@@ -139,7 +139,7 @@ class CachedRunnable(Runnable[In, Out]):
         ticket: Ticket | None = None
         with self._guard("look up"), scoped(whose(config)):
             ticket = self.cache.begin(self._request(given, config, kwargs))
-        turn = self._turn(ticket, given, config)
+        turn = self._turn(ticket, config)
         if turn.replay is not None:
             turn.replay.invoke(turn.question, turn.config)
             return turn.found  # type: ignore[no-any-return]  # what the chain returned once
@@ -152,7 +152,7 @@ class CachedRunnable(Runnable[In, Out]):
         ticket: Ticket | None = None
         with self._guard("look up"), scoped(whose(config)):
             ticket = await self.cache.abegin(self._request(given, config, kwargs))
-        turn = self._turn(ticket, given, config)
+        turn = self._turn(ticket, config)
         if turn.replay is not None:
             await turn.replay.ainvoke(turn.question, turn.config)
             return turn.found  # type: ignore[no-any-return]
@@ -166,7 +166,7 @@ class CachedRunnable(Runnable[In, Out]):
         ticket: Ticket | None = None
         with self._guard("look up"), scoped(whose(config)):
             ticket = self.cache.begin(self._request(given, config, kwargs))
-        turn = self._turn(ticket, given, config)
+        turn = self._turn(ticket, config)
         if turn.replay is not None:
             played = list(turn.replay.stream(turn.question, turn.config))
             yield from turn.pieces(played, by_parts=streams_by_parts(self.runnable))
@@ -185,7 +185,7 @@ class CachedRunnable(Runnable[In, Out]):
         ticket: Ticket | None = None
         with self._guard("look up"), scoped(whose(config)):
             ticket = await self.cache.abegin(self._request(given, config, kwargs))
-        turn = self._turn(ticket, given, config)
+        turn = self._turn(ticket, config)
         if turn.replay is not None:
             played = [chunk async for chunk in turn.replay.astream(turn.question, turn.config)]
             for piece in turn.pieces(played, by_parts=streams_by_parts(self.runnable)):
@@ -200,8 +200,8 @@ class CachedRunnable(Runnable[In, Out]):
 
     # What is asked
 
-    def _turn(self, ticket: Ticket | None, given: In, config: RunnableConfig) -> Turn:
-        return Turn(ticket, given=given, config=config, classes=self._classes, tag_of=self._tag_of, guard=self._guard)
+    def _turn(self, ticket: Ticket | None, config: RunnableConfig) -> Turn:
+        return Turn(ticket, config=config, classes=self._classes, tag_of=self._tag_of, guard=self._guard)
 
     def _request(self, given: In, config: RunnableConfig, kwargs: Mapping[str, Any]) -> CacheRequest:
         asked = take_apart(given, self._query)

@@ -55,13 +55,12 @@ class Turn:
         self,
         ticket: Ticket | None,
         *,
-        given: Any,
         config: RunnableConfig,
         classes: Classes,
         tag_of: TagOf,
         guard: Guard,
     ) -> None:
-        self._ticket, self._given, self._classes, self._tag_of, self._guard = ticket, given, classes, tag_of, guard
+        self._ticket, self._classes, self._tag_of, self._guard = ticket, classes, tag_of, guard
         self._heard = Overheard()
         self.found: Any = NOTHING
         self.replay: ServedModel | None = None
@@ -98,12 +97,12 @@ class Turn:
         ticket = self._ticket
         if ticket is None or ticket.hit is not None or output is NOTHING:
             return
-        try:
-            encoded = encode(output, self._classes)
-        except NotStorable as error:
-            self._guard.told(str(error))
-            return
         with self._guard("store"):
+            try:
+                encoded = encode(output, self._classes)
+            except NotStorable as error:
+                self._guard.told(str(error))
+                return
             tags = (*tags_of(self._heard.documents, self._tag_of), *tags_of(output, self._tag_of))
             answer = replace(
                 self._heard.answered(),
