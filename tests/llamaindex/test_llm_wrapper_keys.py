@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from llama_index.llms.openai import OpenAI
 
 from tokenwise_core import scope
 from tokenwise_core.cache import SemanticCache
-from tokenwise_core.testing import Replay
+from tokenwise_core.testing import HashEmbedder, Replay
 from tokenwise_llamaindex import TokenwiseLLM
 from tokenwise_llamaindex.cache.parameters import NoKeyError, call_settings, model_settings
 
@@ -102,6 +103,32 @@ def test_other_messages_before_or_in_the_question_never_share_an_answer(
     cache.flush()
     llm.chat(second)
     assert len(inner.calls) == 2
+
+
+def test_a_warm_answer_is_served_for_the_same_temperature_alone(clerk: Any, cache: SemanticCache) -> None:
+    inner = clerk()
+    llm = TokenwiseLLM(inner, cache=cache)
+    for temperature in (0.0, 0.7, 0.0, 0.7):
+        llm.chat([user()], temperature=temperature)
+    assert len(inner.calls) == 2
+
+
+async def test_nothing_is_embedded_on_the_loop_s_own_thread(clerk: Any, new_cache: NewCache) -> None:
+    threads: set[int] = set()
+
+    class Watched(HashEmbedder):
+        def embed(self, texts: Any) -> Any:
+            threads.add(threading.get_ident())
+            return super().embed(texts)
+
+    cache = new_cache(embedder=Watched())
+    llm = TokenwiseLLM(clerk(), cache=cache)
+    for text in (QUESTION, REPHRASED):
+        await llm.achat([user(text)])
+        cache.flush()
+    assert cache.stats().hits == {"semantic": 1}
+    assert threads
+    assert threading.get_ident() not in threads
 
 
 def test_images_are_told_apart_by_what_is_in_them(clerk: Any, cache: SemanticCache, tmp_path: Path) -> None:
