@@ -17,7 +17,7 @@ from tokenwise_core.cache.answers import AnswerSignature
 from tokenwise_core.cache.entries.protocol import Entries, NearestNeighbours
 from tokenwise_core.cache.entry import Candidate, Entry
 from tokenwise_core.cache.exact import are_current, is_capable
-from tokenwise_core.cache.reading import Reading, read
+from tokenwise_core.cache.reading import Reading, edition, read
 from tokenwise_core.cache.ticket import Ticket
 from tokenwise_core.cache.verifier import Verifier
 from tokenwise_core.cache.verify import Judgement, Neighbour, judge
@@ -80,6 +80,7 @@ class Finder:
         self._generation: int | None = None
         self._refreshed = 0.0
         self._random = random.Random()
+        self._edition = edition(policy.protected)
 
     def refresh(self) -> bool:
         """Look for deletions and epochs of other processes; True where answers held in memory must be dropped."""
@@ -149,13 +150,18 @@ class Finder:
         found = [self._neighbour(row, ticket, scores[row.seq], now) for row in rows]
         return tuple(sorted(found, key=lambda neighbour: -neighbour.similarity))
 
-    @staticmethod
-    def _neighbour(row: Candidate, ticket: Ticket, score: float, now: float) -> Neighbour:
+    def _reading(self, row: Candidate) -> Reading:
+        """Return the stored reading, or read anew what was read by other rules or protected terms."""
+        if row.reading.get("edition") == self._edition:
+            return Reading.from_json(row.reading)
+        return read(row.query, protected=self._policy.protected)
+
+    def _neighbour(self, row: Candidate, ticket: Ticket, score: float, now: float) -> Neighbour:
         similarity = score if row.vector is None or ticket.vector is None else float(np.dot(row.vector, ticket.vector))
         return Neighbour(
             seq=row.seq,
             similarity=similarity,
-            reading=Reading.from_json(row.reading),
+            reading=self._reading(row),
             signature=AnswerSignature.from_json(row.signature),
             right=row.right,
             wrong=row.wrong,

@@ -15,7 +15,7 @@ from tokenwise_core.cache.entry import CachedAnswer, Entry, HitRecord, Label
 from tokenwise_core.cache.exact import Kept
 from tokenwise_core.cache.finder import Finder
 from tokenwise_core.cache.gate import exact_only
-from tokenwise_core.cache.reading import read
+from tokenwise_core.cache.reading import edition, read
 from tokenwise_core.cache.request import Hit
 from tokenwise_core.cache.stats import Counters
 from tokenwise_core.cache.ticket import Ticket
@@ -95,7 +95,7 @@ class Keeper:
     ) -> None:
         self._finder, self._counters, self._limits = finder, counters, limits
         self._protected, self._clock = protected, clock
-        self._complete_key = complete_key
+        self._complete_key, self._edition = complete_key, edition(protected)
         self._touched: Counter[int] = Counter()
         self._learnt_until = 0
         self._swept = 0.0
@@ -203,7 +203,7 @@ class Keeper:
             partition=key.partition,
             query=key.query,
             vector=ticket.vector,
-            reading=asked.to_json(),
+            reading={**asked.to_json(), "edition": self._edition},
             signature=made.to_json(),
         )
 

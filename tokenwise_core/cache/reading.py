@@ -6,6 +6,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import lru_cache
+from hashlib import blake2b
 from typing import Any, Self
 
 from tokenwise_core.cache import roles
@@ -24,6 +25,9 @@ from tokenwise_core.cache.words import (
     STOP,
     WH,
 )
+
+RULES = 1
+"""Version of how questions are read: raised when the same text would be read another way."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +84,12 @@ class Reading:
         }
         known.setdefault("plain", " ".join(known.get("words", ())))
         return cls(**known)
+
+
+def edition(protected: Sequence[str] = ()) -> str:
+    """Return what two readings must share to be compared: the rules, and the user's protected terms."""
+    terms = "\n".join(sorted({term.casefold() for term in protected}))
+    return f"{RULES}/{blake2b(terms.encode('utf-8', 'surrogatepass'), digest_size=6).hexdigest()}"
 
 
 _NAMES = tuple(field.name for field in fields(Reading))

@@ -501,3 +501,13 @@ def test_a_stricter_request_is_not_served_what_a_laxer_one_left_in_memory() -> N
     cache.flush()
     assert cache.lookup(asked(REPHRASED)).hit is not None
     assert cache.lookup(asked(REPHRASED, max_error=0)).hit is None
+
+
+def test_terms_protected_since_an_entry_was_stored_hold_for_it_too() -> None:
+    entries, model = MemoryEntries(), Model()
+    make_cache(entries=entries).run(asked("How do I reset the password of the blue account?"), model)
+    later = make_cache(entries=entries, protected=("blue",))
+    later.flush()
+    assert later.lookup(asked("how do I reset the password of the Blue account")).hit is not None
+    ticket = later.lookup(asked("How do I reset the password of the account?"))
+    assert (ticket.hit, ticket.reason) == (None, "veto:protected")
