@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from langchain.agents import create_agent
 from langchain_core.embeddings import DeterministicFakeEmbedding
 from langchain_core.load import dumps
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
@@ -19,9 +20,15 @@ from langchain_openai import ChatOpenAI
 from pydantic import BaseModel, create_model
 
 from tokenwise_core.cache import SemanticCache, SQLiteEntries
-from tokenwise_core.testing import HashEmbedder
+from tokenwise_core.testing import FakeClock, HashEmbedder
 from tokenwise_core.usage.events import Status
-from tokenwise_langchain import FaissSemanticCache, LangChainEmbedder, TokenBreakdownHandler
+from tokenwise_langchain import (
+    CachedRunnable,
+    FaissSemanticCache,
+    LangChainEmbedder,
+    SemanticCacheMiddleware,
+    TokenBreakdownHandler,
+)
 from tokenwise_langchain.cache.calling import load_messages, read_llm_string, read_prompt
 
 QUESTION = "How long does a refund take?"
@@ -102,6 +109,28 @@ def test_feedback_kills_a_wrong_hit(model: Any) -> None:
     hit = model.invoke(SAME)
     assert model.cache.cache.feedback(hit.response_metadata["tokenwise"]["hit_id"], ok=False)
     assert hit_of(model.invoke("how long does  a refund take")) is None
+
+
+@pytest.mark.parametrize("category", [None, "news"])
+def test_a_category_has_a_life_of_its_own(counted: Any, new_cache: NewCache, category: str | None) -> None:
+    clock = FakeClock()
+    core = new_cache(ttl_s={"news": 60.0}, clock=clock)
+    model = counted()
+    ways: list[Any] = [
+        model.model_copy(update={"cache": FaissSemanticCache(core, category=category)}).invoke,
+        CachedRunnable(model, core, category=category).invoke,
+        lambda asked: create_agent(model, middleware=[SemanticCacheMiddleware(core, category=category)]).invoke(
+            {"messages": [("human", asked), ("ai", "Hm."), ("human", asked)]}
+        ),
+    ]
+    for way in ways:
+        before = model.calls
+        way(QUESTION)
+        way(QUESTION)
+        assert model.calls == before + 1
+        clock.advance(61)
+        way(QUESTION)
+        assert model.calls == before + (1 if category is None else 2)
 
 
 # 21: single flight (there is none here), persistence

@@ -32,7 +32,8 @@ class FaissSemanticCache(BaseCache):
     >>> set_llm_cache(FaissSemanticCache(SemanticCache(namespace="desk")))
 
     *query* tells what is asked in a list of messages, where the last message is a rendered template: without it such
-    calls have exact hits only. A hit is a new message, marked in `response_metadata["tokenwise"]`.
+    calls have exact hits only. *category* is the one whose life and vetoes *cache* may have set apart. A hit is a new
+    message, marked in `response_metadata["tokenwise"]`.
 
     LangChain asks a cache before a call and tells it afterwards: `abatch(["same"] * 20)` makes twenty calls, and
     streams never ask. `SemanticCacheMiddleware` and `CachedRunnable` have neither limit. Answers that call tools are
@@ -41,9 +42,9 @@ class FaissSemanticCache(BaseCache):
     Never raises; `errors` counts what went wrong.
     """
 
-    def __init__(self, cache: SemanticCache, *, query: QueryOf | None = None) -> None:
+    def __init__(self, cache: SemanticCache, *, query: QueryOf | None = None, category: str | None = None) -> None:
         self.cache = cache
-        self._query = query
+        self._query, self._category = query, category
         self._begin()
 
     def _begin(self) -> None:
@@ -110,12 +111,12 @@ class FaissSemanticCache(BaseCache):
         if messages is None:
             return self._of_text(prompt, call), metadata
         if self._query is None:
-            return cache_request(messages, call), metadata
+            return cache_request(messages, call, category=self._category), metadata
         query = self._query(load_messages(prompt))
-        return cache_request(messages, call, query=query, semantic=query is not None), metadata
+        known = query is not None
+        return cache_request(messages, call, query=query, semantic=known, category=self._category), metadata
 
-    @staticmethod
-    def _of_text(prompt: str, call: Called) -> CacheRequest:
+    def _of_text(self, prompt: str, call: Called) -> CacheRequest:
         """Return the request of a string model, or of a chat model with message classes that nobody knows."""
         return CacheRequest(
             prompt=Prompt(messages=(Message(role="user", text=prompt),), api="completion"),
@@ -123,6 +124,7 @@ class FaissSemanticCache(BaseCache):
             provider=call.provider,
             parameters=call.parameters,
             semantic=not is_chat(prompt) and not is_rendered(prompt),
+            category=self._category,
         )
 
     def _answer(self, prompt: str, llm_string: str, ticket: Ticket) -> list[Generation] | None:
@@ -141,7 +143,7 @@ class FaissSemanticCache(BaseCache):
         return ticket is not None
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"cache": self.cache, "_query": self._query}
+        return {"cache": self.cache, "_query": self._query, "_category": self._category}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Annotated, Any, NotRequired
 
 from langchain.agents.middleware.types import (
@@ -59,8 +59,9 @@ class SemanticCacheMiddleware(AgentMiddleware[CacheState, Any, Any]):
     request hits, and answers that call tools are stored only by a cache made with `tool_calls=True`.
 
     *query* tells what is asked, where the last message is a rendered template; *tags* are what all answers depend on
-    (`cache.invalidate("prompt:7")`). Two in one agent need different *name*s. `agent.get_state(config)` holds the last
-    decision under `tokenwise_cache`: `hit_id` for `cache.feedback`, or the reason why there was no hit.
+    (`cache.invalidate("prompt:7")`), *category* is the one whose life and vetoes *cache* may have set apart. Two in one
+    agent need different *name*s. `agent.get_state(config)` holds the last decision under `tokenwise_cache`: `hit_id`
+    for `cache.feedback`, or the reason why there was no hit.
     """
 
     state_schema = CacheState
@@ -70,12 +71,13 @@ class SemanticCacheMiddleware(AgentMiddleware[CacheState, Any, Any]):
         cache: SemanticCache,
         *,
         query: QueryOf | None = None,
-        tags: tuple[str, ...] = (),
+        tags: Sequence[str] = (),
+        category: str | None = None,
         name: str = "SemanticCacheMiddleware",
     ) -> None:
         super().__init__()
         self.cache = cache
-        self._query, self._tags, self._name = query, tags, name
+        self._query, self._tags, self._category, self._name = query, tuple(tags), category, name
         self._guard = Guard()
 
     @property
@@ -129,6 +131,7 @@ class SemanticCacheMiddleware(AgentMiddleware[CacheState, Any, Any]):
             query=query,
             semantic=query is not None or self._query is None,
             tags=self._tags,
+            category=self._category,
         )
 
     def _served(self, request: ModelRequest[Any], ticket: Ticket) -> ModelRequest[Any] | None:

@@ -15,6 +15,7 @@ from langchain_core.runnables.config import RunnableConfig, ensure_config, var_c
 from tokenwise_core.cache.request import CacheRequest
 from tokenwise_core.cache.ticket import Ticket
 from tokenwise_core.scoping import current_scope, scope
+from tokenwise_core.usage.components import Component
 from tokenwise_langchain.blocks import Fields, digest_of, unread
 from tokenwise_langchain.cache.parameters import Called
 from tokenwise_langchain.convert import to_prompt
@@ -57,11 +58,13 @@ def cache_request(
     query: str | None = None,
     semantic: bool = True,
     tags: Sequence[str] = (),
+    category: str | None = None,
 ) -> CacheRequest:
     """Return the request for a model call; *query* says what is asked, else the last message may."""
     prompt = to_prompt(messages, call.params, call.provider)
-    if query is None and prompt.messages and not prompt.messages[-1].tags:
-        semantic = semantic and not is_rendered(prompt.messages[-1].text)
+    last = prompt.messages[-1] if prompt.messages else None
+    if query is None and last is not None and all(tag.component != Component.USER_INPUT for tag in last.tags):
+        semantic = semantic and not is_rendered(last.text)
     unseen = [part for fields in messages if (part := _unseen(fields))]
     return CacheRequest(
         prompt=prompt,
@@ -72,6 +75,7 @@ def cache_request(
         query=query,
         semantic=semantic,
         tags=tuple(tags),
+        category=category,
     )
 
 

@@ -39,7 +39,7 @@ class CachedRunnable(Runnable[In, Out]):
     the input that is a text, the last of a list of messages, the one value named `question`, `input`, …; all else in
     the input must be equal. *name* tells chains apart that share a cache; it may be left out where the whole chain can
     be read (functions and retrievers cannot). *version* is whatever else an answer depends on: raise it, and all older
-    answers are gone.
+    answers are gone. *category* is the one whose life and vetoes *cache* may have set apart.
 
     An answer depends on *tags* (a list, or a callable of the input) and on the documents that went in, were retrieved
     or came out, each under *tag_of* it. What may come out: texts, AI messages, documents, plain data, and pydantic
@@ -60,6 +60,7 @@ class CachedRunnable(Runnable[In, Out]):
         tags: Sequence[str] | Callable[[In], Iterable[str]] = (),
         tag_of: Callable[[Document], str | None] = document_tag,
         models: Sequence[type[BaseModel]] = (),
+        category: str | None = None,
     ) -> None:
         opaque: list[str] = []
         make_up(runnable, opaque)
@@ -70,6 +71,7 @@ class CachedRunnable(Runnable[In, Out]):
             )
         self.runnable, self.cache, self.name = runnable, cache, name
         self._query, self._version, self._tags, self._tag_of = query, version, tags, tag_of
+        self._category = category
         self._classes = _classes(runnable, models)
         self._guard = Guard()
 
@@ -221,6 +223,7 @@ class CachedRunnable(Runnable[In, Out]):
             extra={"input": asked.rest},
             query=asked.query,
             semantic=asked.semantic,
+            category=self._category,
             tags=tuple(dict.fromkeys((*tags, *tags_of(given, self._tag_of)))),
         )
 
