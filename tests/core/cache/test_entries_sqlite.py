@@ -177,6 +177,18 @@ class TestLostFiles:
         assert b"\x5a" * 4000 in aside.read_bytes()
         assert "malformed" in caplog.text
 
+    def test_a_late_error_of_the_old_file_does_not_cost_the_new_one(self, entries: SQLiteEntries, path: Path) -> None:
+        entries.put([make_entry(1)])
+        late = entries._handles.take()
+        path.unlink()
+        entries.put([make_entry(2)])
+        error = sqlite3.DatabaseError("database disk image is malformed")
+        error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+        entries._handles.give(late)
+        entries._handles.failed(error, late)
+        assert [entry.key for entry in entries.iterate()] == [key_of(2)]
+        assert not list(path.parent.glob("*.damaged-*"))
+
     def test_a_file_that_somebody_emptied_is_begun_anew(self, entries: SQLiteEntries, path: Path) -> None:
         old = entries.put([make_entry(i) for i in range(50)])
         _execute(path, "PRAGMA wal_checkpoint(TRUNCATE)")
@@ -359,9 +371,10 @@ class TestBytes:
             assert len(list(entries.iterate())) == 110
 
     def test_the_file_gives_back_what_clearing_frees(self, entries: SQLiteEntries, path: Path) -> None:
-        entries.put([make_entry(i) for i in range(500)])
+        entries.put([_secret_entry(i) for i in range(500)])
         entries.clear()
         assert path.stat().st_size < 250_000
+        assert b"Plum" not in _raw(path)
 
     def test_half_floats_keep_the_cosine(self, entries: SQLiteEntries) -> None:
         drawn = [make_entry(i, vector=unit(i, dimension=384)) for i in range(50)]

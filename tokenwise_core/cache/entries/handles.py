@@ -82,8 +82,13 @@ class Handles:
         else:
             handle.connection.close()
 
-    def failed(self, error: sqlite3.Error) -> None:
-        """Note an error: a malformed file is moved aside before the next use, one that was emptied begun anew."""
+    def failed(self, error: sqlite3.Error, handle: Handle | None) -> None:
+        """Note an error of *handle* (None: of opening one).
+
+        A malformed file is moved aside before the next use, one that somebody emptied begun anew.
+        """
+        if handle is not None and handle.era != self._era:
+            return  # it led to a file that is gone already
         if getattr(error, "sqlite_errorcode", 0) & _PRIMARY in _MALFORMED:
             self._malformed = self._file or identity(self.path)
         elif "no such table" in str(error):

@@ -86,12 +86,12 @@ class Entries(Protocol):
     # writing: durable (committed) when the call returns
 
     def put(self, entries: Sequence[Entry]) -> list[int]:
-        """Insert in one transaction; return their seqs. An entry replaces the one under the same *key*, and the last
-        of several with one key in *entries* wins.
+        """Insert in one transaction; return their seqs.
 
-        An entry that replaces one of the same partition and vector takes over its seq: nothing that an index holds
-        has changed. Otherwise the old seq is gone and `generation` moves. A seq is never used again for another key,
-        also where the store was lost and begun anew.
+        An entry replaces the one under the same *key*, and the last of several with one key in *entries* wins. It
+        takes over the seq where partition and vector are the same: nothing that an index holds has changed. Otherwise
+        the old seq is gone and `generation` moves. A seq is never used again for another key, also where the store
+        was lost and begun anew.
         """
         ...
 

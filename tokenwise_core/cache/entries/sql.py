@@ -314,8 +314,7 @@ class SQLEntries(ABC):
 
     def clear(self, *, namespace: str | None = None) -> int:
         if namespace is None:
-            with self._writing() as session:
-                n = deleting.clear_all(session)
+            n = self._clear_all()
         else:
             name = storable(namespace)
             n = self._in_chunks(lambda s: deleting.clear(s, name))
@@ -323,6 +322,10 @@ class SQLEntries(ABC):
             take_numbers(session, "generation", 1)
         self._give_back()
         return n
+
+    def _clear_all(self) -> int:
+        with self._writing() as session:
+            return deleting.clear_all(session)
 
     # --- what the databases do differently --------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from tokenwise_core.cache.entries import deleting
 from tokenwise_core.cache.entries.codec import Codec
 from tokenwise_core.cache.entries.handles import BUSY_TIMEOUT_MS, Handle, Handles
 from tokenwise_core.cache.entries.migrations import is_current, migrate, migrations
@@ -68,6 +69,14 @@ class SQLiteEntries(SQLEntries):
         finally:
             writer.release()
 
+    def _clear_all(self) -> int:
+        with self._writing() as session:
+            session.run("PRAGMA secure_delete = OFF")  # all these pages leave the file: no need to write zeros first
+            try:
+                return deleting.clear_all(session)
+            finally:
+                session.run("PRAGMA secure_delete = ON")
+
     def _give_back(self) -> None:
         with _Use(self._handles, self.url) as session:
             while session.all("PRAGMA freelist_count")[0][0]:
@@ -114,7 +123,7 @@ class _Use:
         try:
             self._handle: Handle = self._handles.take()
         except (sqlite3.Error, OSError) as error:
-            raise self._named(error) from error
+            raise self._named(error, None) from error
         return _SQLiteSession(self._handle.connection)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
@@ -123,11 +132,11 @@ class _Use:
         except sqlite3.Error as closing:
             error = error or closing
         if isinstance(error, sqlite3.Error | OSError | OverflowError):
-            raise self._named(error) from error
+            raise self._named(error, self._handle) from error
 
-    def _named(self, error: Exception) -> StoreError:
+    def _named(self, error: Exception, handle: Handle | None) -> StoreError:
         if isinstance(error, sqlite3.Error):
-            self._handles.failed(error)
+            self._handles.failed(error, handle)
         return StoreError(f"{self._url}: {type(error).__name__}: {error}", url=self._url)
 
 
