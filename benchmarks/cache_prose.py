@@ -7,7 +7,7 @@ ask. Two intents may share a part, seldom more.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
 
 from benchmarks.cache_texts import Question
 
@@ -47,27 +47,26 @@ _PHRASINGS = (
 
 
 class Model:
-    """Knows an answer for each of *topics*."""
+    """Answers the requests of a stream: *said* is all that it says there."""
 
-    def __init__(self, topics: Iterable[str]) -> None:
-        self._phrased = {topic: _phrased(topic) for topic in dict.fromkeys(topics)}
-        self._topic_of = {text: topic for topic, texts in self._phrased.items() for text in texts}
+    def __init__(self, said: Mapping[str, str]) -> None:
+        self._topic_of = said
+
+    @classmethod
+    def of(cls, stream: Sequence[Question]) -> Model:
+        return cls({answer(place, question): question.answer for place, question in enumerate(stream)})
 
     @property
-    def texts(self) -> tuple[str, ...]:
-        """All that it can say."""
+    def said(self) -> tuple[str, ...]:
         return tuple(self._topic_of)
-
-    def answer(self, place: int, question: Question) -> str:
-        """Return the answer to a request, phrased by the place that it has in the stream."""
-        texts = self._phrased[question.answer]
-        return texts[_drawn(f"{place}", len(texts))]
 
     def is_same(self, served: str, wanted: str) -> bool:
         return self._topic_of[served] == self._topic_of[wanted]
 
 
-def _phrased(topic: str) -> tuple[str, ...]:
+def answer(place: int, question: Question) -> str:
+    """Return the answer to a request: what it says by the question's topic, how by the place in the stream."""
+    topic = question.answer
     said = {
         name: words[_drawn(f"{name} {topic}", len(words))]
         for name, words in (
@@ -75,7 +74,7 @@ def _phrased(topic: str) -> tuple[str, ...]:
         )
     }  # fmt: skip
     said["time"] = f"{2 + _drawn(f'number {topic}', 28)} {_UNITS[_drawn(f'unit {topic}', len(_UNITS))]}"
-    return tuple(phrasing.format(**said) for phrasing in _PHRASINGS)
+    return _PHRASINGS[_drawn(f"{place}", len(_PHRASINGS))].format(**said)
 
 
 def _drawn(seed: str, among: int) -> int:
