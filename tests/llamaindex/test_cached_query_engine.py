@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncGenerator, Callable, Generator, Iterator
 from typing import Any
 
@@ -21,7 +22,7 @@ from llama_index.core.chat_engine import CondenseQuestionChatEngine
 from llama_index.core.postprocessor import SimilarityPostprocessor
 from llama_index.core.prompts import PromptTemplate
 from llama_index.core.query_engine import CustomQueryEngine, RetrieverQueryEngine, RouterQueryEngine
-from llama_index.core.retrievers import BaseRetriever
+from llama_index.core.retrievers import BaseRetriever, VectorIndexRetriever
 from llama_index.core.schema import NodeWithScore, QueryBundle, TextNode
 from llama_index.core.selectors import LLMSingleSelector
 from llama_index.core.tools import QueryEngineTool
@@ -33,6 +34,7 @@ from tokenwise_core import scope
 from tokenwise_core.cache import SemanticCache
 from tokenwise_core.usage.events import Status
 from tokenwise_llamaindex import CachedQueryEngine, TokenBreakdownHandler, TokenwiseLLM
+from tokenwise_llamaindex.cache.identity import EngineSetup
 
 NewCache = Callable[..., SemanticCache]
 QUESTION = "How long does a refund take?"
@@ -289,6 +291,36 @@ def test_a_prompt_that_is_changed_later_is_another_engine(
     assert "response_synthesizer:text_qa_template" in cached.get_prompts()
     cached.update_prompts({"response_synthesizer:text_qa_template": TEMPLATE})
     assert str(cached.query(QUESTION)) == "answer 2"
+
+
+def test_no_secret_is_in_what_identifies_an_engine(clerk: Any, handbook: VectorStoreIndex) -> None:
+    class Remote(BaseRetriever):
+        def __init__(self) -> None:
+            super().__init__()
+            self.api_key, self.address, self.top = "hunter2", "https://bob:hunter2@search.example/v1", 3
+
+        def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
+            return []
+
+    engine = RetrieverQueryEngine(Remote(), response_synthesizer=get_response_synthesizer(llm=clerk()))
+    known = json.dumps(EngineSetup(engine).settings())
+    assert "hunter2" not in known
+    assert "very-secret" not in known
+    assert "search.example/v1" in known
+    assert '"top": 3' in known
+
+
+def test_the_nodes_that_a_retriever_is_limited_to_are_part_of_it_however_many(clerk: Any, cache: SemanticCache) -> None:
+    nodes = [TextNode(id_=f"n{n}", text=f"Page {n}.") for n in range(200)]
+    index = VectorStoreIndex(nodes, embed_model=MockEmbedding(8))
+    inner = numbered(clerk)
+    for ids in ([f"n{n}" for n in range(150)], [f"n{n}" for n in range(149)] + ["n199"]):
+        engine = RetrieverQueryEngine(
+            VectorIndexRetriever(index, node_ids=ids), response_synthesizer=get_response_synthesizer(llm=inner)
+        )
+        for _ in range(2):
+            CachedQueryEngine(engine, cache=cache).query(QUESTION)
+    assert len(inner.calls) == 2
 
 
 class Fixed(CustomQueryEngine):

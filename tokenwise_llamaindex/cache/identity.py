@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from enum import Enum
 from hashlib import blake2b
@@ -18,6 +19,7 @@ from tokenwise_llamaindex.cache.parameters import is_secret, model_settings
 
 MANY = 64  # items from which on a list is hashed, and lists whose hashes are remembered
 _DEEP = 8
+_CREDENTIALS = re.compile(r"://[^/@\s]*@")  # user and password in an address
 _LIVE = frozenset(("callback_manager", "_callback_manager", "_docstore", "_index", "_storage_context", "_vector_store"))
 
 
@@ -48,8 +50,12 @@ class EngineSetup:
 
     def _described(self, value: Any, deep: int) -> Any:
         """Return *value* as JSON, without secrets and live objects."""
-        if value is None or isinstance(value, str | int | float | bool):
-            return value.value if isinstance(value, Enum) else value
+        if isinstance(value, Enum):
+            return self._described(value.value, deep + 1)
+        if value is None or isinstance(value, int | float | bool):
+            return value
+        if isinstance(value, str):
+            return _CREDENTIALS.sub("://", value)
         if deep > _DEEP:
             return _name(value)
         if isinstance(value, LLM):
