@@ -26,7 +26,7 @@ def test_a_preset_sets_only_options_that_there_are(row: str) -> None:
 @pytest.mark.parametrize(("row", "life_s"), [("S1-25", 3_600), ("S2-07", 24 * 3_600)])
 def test_answers_live_as_long_as_the_seed_says(row: str, life_s: float) -> None:
     clock = FakeClock()
-    options = {"embedder": None, **seed_preset(row)}
+    options = {"embedder": None, "deadline_ms": 30_000, **seed_preset(row)}
     with SemanticCache(**options, namespace="acme", entries=MemoryEntries(), clock=clock) as cache:
         assert cache.ready()
         cache.put(ask("When do you open?"), CachedAnswer(text="At nine."))
