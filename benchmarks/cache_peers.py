@@ -6,8 +6,10 @@ error bound is over all requests, not over hits.
 
 from __future__ import annotations
 
+import atexit
 import math
 import random
+import shutil
 import tempfile
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
@@ -23,6 +25,8 @@ from benchmarks.cache_texts import Question, Run, embedder
 Vectors = NDArray[np.float32]
 THRESHOLDS = (0.80, 0.85, 0.90, 0.95)
 DELTAS = (0.02, 0.05)
+SLOW_REQUESTS = 2_000
+"""Requests that GPTCache gets: it takes some 0.1 s for each."""
 GPTCACHE = "pip install gptcache==0.1.44"
 
 
@@ -35,13 +39,14 @@ def over(streams: Sequence[Sequence[Question]], *, full: bool) -> dict[str, list
         found[f"cosine {threshold:.2f}"] = [by_threshold(*each, threshold=threshold) for each in both]
     for delta in DELTAS:
         found[f"vCache rule {delta}"] = [by_vcache(*each, delta=delta) for each in both[:1]]
-    for name, threshold in (("GPTCache default", 0.8), ("GPTCache 0.9", 0.9)):
+    for setting, threshold in (("default", 0.8), ("0.9", 0.9)):
+        name = f"GPTCache 0.1.44 {setting}, first {SLOW_REQUESTS:,}"
         if not full:
             found[name] = "with --full"
         elif find_spec("gptcache") is None:
             found[name] = f"absent: {GPTCACHE}"
         else:
-            found[name] = [by_gptcache(*both[0], threshold=threshold)]
+            found[name] = [by_gptcache(*(each[:SLOW_REQUESTS] for each in both[0]), threshold=threshold)]
     return found
 
 
@@ -131,15 +136,16 @@ def by_gptcache(stream: Sequence[Question], vectors: Vectors, *, threshold: floa
     """Serve through GPTCache's own package, SQLite and FAISS, its distance evaluation, at its *threshold*."""
     known = {question.text: vector for question, vector in zip(stream, vectors, strict=True)}
     hits = wrong = 0
-    with tempfile.TemporaryDirectory(prefix="tokenwise-bench-") as folder:
-        get, put = _gptcache(Path(folder), known, threshold)
-        for question in stream:
-            served = get(question.text)
-            if served is None:
-                put(question.text, question.answer)
-            else:
-                hits += 1
-                wrong += served != question.answer
+    folder = Path(tempfile.mkdtemp(prefix="tokenwise-bench-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)  # GPTCache writes its index once more at exit
+    get, put = _gptcache(folder, known, threshold)
+    for question in stream:
+        served = get(question.text)
+        if served is None:
+            put(question.text, question.answer)
+        else:
+            hits += 1
+            wrong += served != question.answer
     return Run(requests=len(stream), hits=hits, wrong=wrong)
 
 
