@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from tests.core.cache.neighbours import HERE, THERE, Trying, entry, fill, found, nearest, unit
 from tokenwise_core.cache.entries import MemoryEntries, NearestNeighbours, SQLiteEntries
 from tokenwise_core.cache.index import FaissIndex
-from tokenwise_core.cache.index.partition import SEAL
+from tokenwise_core.cache.index.partition import AUDIT_SEARCHES, SEAL
 from tokenwise_core.cache.index.upkeep import REST
 
 DIRECT = 200
@@ -213,7 +213,7 @@ def test_dead_entries_are_cleared_out_when_they_are_many() -> None:
     store, index, vectors, seqs = large()
     before = index.stats().bytes
     store.delete(seqs[::2])
-    settled(index, searches=100)
+    settled(index, searches=AUDIT_SEARCHES)
     stats = index.stats()
     assert (stats.entries, stats.tombstones, stats.builds) == (500, 0, 1)
     assert stats.bytes < before
@@ -223,7 +223,7 @@ def test_dead_entries_are_cleared_out_when_they_are_many() -> None:
 def test_few_dead_entries_are_left_in_place() -> None:
     store, index, vectors, seqs = large()
     store.delete(seqs[:50])
-    settled(index, searches=100)
+    settled(index, searches=AUDIT_SEARCHES)
     assert index.stats().entries == 1_000
     assert not set(seqs[:50]) & {seq for vector in vectors[:50] for seq in searched(index, vector)}
 
@@ -231,7 +231,7 @@ def test_few_dead_entries_are_left_in_place() -> None:
 def test_a_partition_that_has_shrunk_is_compared_directly_again() -> None:
     store, index, vectors, seqs = large()
     store.delete(seqs[100:])
-    settled(index, searches=100)
+    settled(index, searches=AUDIT_SEARCHES)
     assert searched(index, vectors[50], 8) == nearest(vectors[:100], seqs[:100], vectors[50], 8)
     assert index.stats().quantised == 0
 

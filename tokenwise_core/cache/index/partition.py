@@ -24,6 +24,8 @@ RETRAIN_AT = 4
 """Growth after which the centroids are learnt anew."""
 AUDIT_DEAD = 32
 """Dead entries met in searches after which the store is asked how many there are."""
+AUDIT_SEARCHES = 64
+"""Searches between two such questions at least; one in a thousandth of the entries where they are many."""
 SPARE = 4
 """Neighbours looked at beyond those asked for where some may have died; each costs 13 µs."""
 _DEEPEST = 4096
@@ -105,7 +107,7 @@ class Partition:
         """Say whether entries may have died; asked once in so many searches, for counting a million takes 30 ms."""
         view = self.view
         moved = view.generation != self.audited or len(self.dead) > AUDIT_DEAD
-        return moved and self._searches >= max(64, view.sealed // 1000)
+        return moved and self._searches >= max(AUDIT_SEARCHES, view.sealed // 1000)
 
     def search(self, vector: Vector, k: int) -> Hits:
         """Return the *k* nearest, entries that were stored a moment ago included.
@@ -137,17 +139,22 @@ class Partition:
     def _search(self, view: View, vector: Vector, k: int) -> Hits:
         """Look for the *k* nearest that the store still has, the deeper the more of those found have died."""
         depth = k if view.generation == self.clean else k + SPARE
+        gone: set[int] = set()
         while True:
             found = search(view.segments, vector, depth)
             found += [(cosine, seq) for seq, cosine in view.tail.search(vector, depth)]
             found.sort(reverse=True)
             if view.generation == self.clean:
                 return [(seq, cosine) for cosine, seq in found[:k]]
-            known = [seq for _, seq in found if seq not in self.dead][: k + SPARE]
+            known = [seq for _, seq in found if seq not in self.dead and seq not in gone][: k + SPARE]
             hits = self._checked(known, vector)
+            gone |= set(known) - {seq for seq, _ in hits}
             if len(hits) >= k or len(found) < depth or depth >= _DEEPEST:
-                return hits[:k]
+                break
             depth *= 4
+        if self.view.segments is view.segments:  # else they may have been cleared of them by now
+            self.dead.update(gone)
+        return hits[:k]
 
     def _checked(self, seqs: Sequence[int], vector: Vector) -> Hits:
         """Return those that the store still has in this partition, with exact cosines, nearest first."""
@@ -156,8 +163,6 @@ class Partition:
             rows = self.entries.vectors(self.id, after=seq - 1, limit=1)
             if len(rows.seqs) and rows.seqs[0] == seq:
                 hits.append((seq, float(rows.vectors[0] @ vector)))
-            else:
-                self.dead.add(seq)
         hits.sort(key=lambda hit: hit[1], reverse=True)
         return hits
 

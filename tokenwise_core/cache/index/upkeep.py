@@ -139,6 +139,7 @@ def _audit(partition: Partition) -> None:
         partition.dead.clear()
     elif count == len(view) and not _has_moved(partition, generation, view.last_seq):
         partition.clean = generation
+        partition.dead.clear()
     partition.audit_done(generation)
 
 
