@@ -145,11 +145,10 @@ class SemanticCache:
         ticket = engine.ticket(request)
         if engine.is_settled(ticket):
             return ticket
-        give_up = time.monotonic() + JOIN_S
-        while time.monotonic() < give_up and (flight := engine.followed(ticket)) is not None:
-            if engine.has_joined(ticket, flight.wait(max(give_up - time.monotonic(), 0.0))):
-                return ticket
-        return engine.search(ticket)
+        flight = engine.followed(ticket)
+        if flight is not None and engine.has_joined(ticket, flight.wait(JOIN_S)):
+            return ticket
+        return engine.search(ticket)  # without a flight where the other call brought nothing: nobody queues up
 
     async def abegin(self, request: CacheRequest) -> Ticket:
         """Do what `begin` does without blocking the event loop."""
@@ -157,10 +156,9 @@ class SemanticCache:
         ticket = await engine.aticket(request)
         if engine.is_settled(ticket):
             return ticket
-        give_up = time.monotonic() + JOIN_S
-        while time.monotonic() < give_up and (flight := engine.followed(ticket)) is not None:
-            if engine.has_joined(ticket, await flight.await_(max(give_up - time.monotonic(), 0.0))):
-                return ticket
+        flight = engine.followed(ticket)
+        if flight is not None and engine.has_joined(ticket, await flight.await_(JOIN_S)):
+            return ticket
         try:
             return await engine.asearch(ticket)
         except BaseException:

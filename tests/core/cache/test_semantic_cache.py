@@ -287,6 +287,27 @@ def test_when_the_leader_fails_its_error_is_its_own_and_another_leads() -> None:
     assert model.calls == 1
 
 
+def test_when_the_leaders_answer_cannot_be_shared_the_others_call_side_by_side() -> None:
+    cache, together = make_cache(), threading.Barrier(5, timeout=10)
+    started = threading.Event()
+
+    def leading() -> object:
+        started.set()
+        threading.Event().wait(0.1)
+        return answer(finish_reason="length")
+
+    def following() -> object:
+        together.wait()  # only passes where all five are called at the same time
+        return answer(finish_reason="length")
+
+    with ThreadPoolExecutor(6) as pool:
+        leader = pool.submit(cache.run, asked(), leading)  # type: ignore[arg-type]
+        started.wait(5)
+        followers = [pool.submit(cache.run, asked(), following) for _ in range(5)]  # type: ignore[arg-type]
+        assert leader.result().hit is None
+        assert all(follower.result().hit is None for follower in followers)
+
+
 async def test_a_cancelled_leader_lets_another_lead() -> None:
     cache = make_cache()
 
