@@ -110,13 +110,24 @@ class Answering:
         """Return the answer so far: LlamaIndex's chunks hold all that was said before them."""
         reason = finish_reason(chunk.raw)
         if said is None:
-            return LLMAnswer(response=chunk, began=chunk.raw, finish_reason=reason)
-        return LLMAnswer(response=chunk, began=said.began, finish_reason=reason or said.finish_reason)
+            return LLMAnswer(response=_copied(chunk), began=chunk.raw, finish_reason=reason)
+        return LLMAnswer(response=_copied(chunk), began=said.began, finish_reason=reason or said.finish_reason)
 
     def replay(self, answer: LLMAnswer) -> Iterator[Response]:
         """Cut an answer into chunks as a stream has them: the text so far and what is new, the rest with the last."""
         response = answer.response
         return _chat_chunks(response) if isinstance(response, ChatResponse) else _completion_chunks(response)
+
+
+def _copied(chunk: Response) -> Response:
+    """Return a chunk of our own: its reader may change the last one before we learn that it was the last."""
+    copied = chunk.model_copy()
+    if isinstance(copied, ChatResponse):
+        message = copied.message.model_copy()
+        message.blocks = [block.model_copy() for block in message.blocks]
+        message.additional_kwargs = dict(message.additional_kwargs)
+        copied.message = message
+    return copied
 
 
 def _chat_chunks(whole: ChatResponse) -> Iterator[Response]:

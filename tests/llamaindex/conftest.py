@@ -257,8 +257,8 @@ class Clerk(ReplayLLM):
             message = ChatMessage(role="assistant", content=" ".join(words[: at + 1]))
             yield ChatResponse(message=message, delta=word if at == 0 else f" {word}", raw={"choices": [{}]})
         raw = {name: value for name, value in whole.raw.items() if name != "usage"}
-        yield ChatResponse(message=whole.message, delta="", raw=raw)
-        yield ChatResponse(message=whole.message, delta="", raw={**whole.raw, "choices": []})
+        for last in (raw, {**whole.raw, "choices": []}):
+            yield ChatResponse(message=whole.message.model_copy(deep=True), delta="", raw=last)
 
     @llm_chat_callback()
     def stream_chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> Any:

@@ -308,6 +308,17 @@ def test_changing_an_answer_changes_neither_the_cache_nor_another_caller_s(clerk
         response.additional_kwargs["spoilt"] = True
 
 
+def test_a_reader_that_changes_chunks_changes_no_one_else_s(clerk: Any, cache: SemanticCache) -> None:
+    llm = TokenwiseLLM(clerk("one two"), cache=cache)
+    for _ in range(3):
+        said = ""
+        for chunk in llm.stream_chat(user()):
+            said += chunk.delta or ""
+            chunk.message.blocks[:] = [TextBlock(text="spoilt")]
+        assert said == "one two"
+    assert llm.chat(user()).message.content == "one two"
+
+
 def test_changing_the_messages_afterwards_does_not_change_what_was_asked(clerk: Any, cache: SemanticCache) -> None:
     inner = clerk()
     llm = TokenwiseLLM(inner, cache=cache)
