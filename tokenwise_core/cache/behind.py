@@ -79,9 +79,13 @@ class Behind:
                 self._thread.start()
 
     def flush(self, timeout_s: float) -> bool:
-        """Wait until all that was queued before is written; False past *timeout_s*."""
-        if self._thread is None or self._pid != os.getpid():
+        """Wait until all that was queued before is written, and *idle* was called; False past *timeout_s*."""
+        if self._pid != os.getpid():
+            self._renew()
+        if self._stopped:
             return True
+        if self._thread is None:
+            self._start()
         written = threading.Event()
         self._queue.put(written)
         return written.wait(timeout_s)

@@ -18,6 +18,7 @@ from tokenwise_core.cache.entry import CachedAnswer, Entry
 from tokenwise_core.cache.exact import ExactCache, Kept
 from tokenwise_core.cache.finder import Finder, Found, Policy
 from tokenwise_core.cache.gate import VOLATILE_TTL_S, exact_only, is_volatile, refused_answer, refused_request
+from tokenwise_core.cache.index import FaissIndex
 from tokenwise_core.cache.keeper import HitNote, Insert, Keeper, Limits
 from tokenwise_core.cache.key import ContextMode, RequestKey, request_key
 from tokenwise_core.cache.namespace import Namespaces
@@ -392,6 +393,13 @@ class Engine:
             self.failed("open", error)
             return False
         return self.parts.ready.wait(timeout_s)
+
+    def forget(self) -> None:
+        """Drop what memory and the index hold: they are made anew from the store."""
+        self.exact.clear()
+        finder = self.parts.opened
+        if finder is not None and isinstance(finder.searcher, FaissIndex):
+            finder.searcher.clear()
 
     def close(self) -> None:
         """Write what waits, and let go of handles and threads."""

@@ -86,7 +86,7 @@ def judge_hit(finder: Finder, keeper: Keeper, hit_id: str, *, ok: bool, now: flo
     if hit is None:
         return False
     if hit.features:
-        embedder = "" if finder.embedder is None else finder.embedder.id
+        embedder = hit.embedder or ("" if finder.embedder is None else finder.embedder.id)
         label = Label(features=hit.features, same=ok, ts=now, score=hit.score, source="feedback", embedder=embedder)
         keeper.learn([label])
     finder.entries.mark({hit.seq: (int(ok), int(not ok))})

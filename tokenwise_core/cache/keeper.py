@@ -46,7 +46,7 @@ class HitNote:
     kept: Kept
     ts: float
 
-    def record(self) -> HitRecord | None:
+    def record(self, *, embedder: str) -> HitRecord | None:
         """Return the record; None where the entry was not stored, so that there is nothing to explain."""
         ticket, hit, judgement = self.ticket, self.hit, self.ticket.judgement
         if self.kept.seq is None:
@@ -68,6 +68,7 @@ class HitNote:
             saved_tokens=hit.saved.tokens,
             saved_nano=hit.saved.nano,
             owner=ticket.owner,
+            embedder=embedder if is_semantic else "",
         )
 
 
@@ -99,6 +100,7 @@ class Keeper:
         self._touched: Counter[int] = Counter()
         self._learnt_until = 0
         self._swept = 0.0
+        self._has_written = False
 
     def write(self, items: Sequence[Insert | HitNote]) -> None:
         """Write one batch; never raises."""
@@ -113,7 +115,7 @@ class Keeper:
         """Write the counters that are batched, and sweep now and then; never raises."""
         self._guarded("counts", self._send_counts)
         now = self._clock()
-        if now - self._swept >= SWEEP_S:
+        if self._has_written and now - self._swept >= SWEEP_S:
             self._swept = now
             self._guarded("sweep", lambda: self._finder().entries.sweep(now=now))
 
@@ -144,7 +146,7 @@ class Keeper:
             log.warning("the cache could not write (%s): %s", part, type(error).__name__)
 
     def _insert(self, inserts: Sequence[Insert]) -> None:
-        finder = self._finder()
+        finder, self._has_written = self._finder(), True
         for insert in inserts:
             self._complete_key(insert.ticket)
         self._embed_missing([insert.ticket for insert in inserts])
@@ -225,8 +227,8 @@ class Keeper:
     def _judge_would_be(self, insert: Insert, labels: list[Label]) -> None:
         """Compare the model's answer with the one that a cache in the shadow would have served."""
         would_be = insert.ticket.would_be
-        if would_be is None:
-            return
+        if would_be is None or would_be.kind != "semantic":
+            return  # a model may answer the very same words in other ways: that says nothing of likeness
         same = same_answer(self._signature(would_be.answer), self._signature(insert.entry.answer))
         self._counters.add(f"shadow:{'unknown' if same is None else 'right' if same else 'wrong'}")
 
@@ -238,7 +240,8 @@ class Keeper:
             self._finder().entries.evict(namespace, max_entries=limits.max_entries, max_bytes=limits.max_bytes)
 
     def _record(self, notes: Sequence[HitNote]) -> None:
-        known = [record for note in notes if (record := note.record()) is not None]
+        embedder = self._embedder_id()
+        known = [record for note in notes if (record := note.record(embedder=embedder)) is not None]
         self._touched.update(record.seq for record in known)
         if known:
             self._finder().entries.add_hits(known)

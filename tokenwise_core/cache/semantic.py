@@ -270,14 +270,14 @@ class SemanticCache:
         """Delete all entries, or those of one namespace; return how many."""
         self.flush()
         deleted = self.entries.clear(namespace=None if namespace is None else self._named(namespace))
-        self._engine.exact.clear()
+        self._engine.forget()
         return deleted
 
     def purge(self, *, user: str | None = None, session: str | None = None, application: str | None = None) -> int:
         """Delete what was stored for a user, a session or an application; return how many entries."""
         self.flush()
         deleted = self.entries.purge(user=user, session=session, application=application)
-        self._engine.exact.clear()
+        self._engine.forget()
         return deleted
 
     # being

@@ -22,11 +22,11 @@ from langchain_core.runnables import (
 )
 from langchain_core.runnables.passthrough import RunnableAssign
 
+from tokenwise_core.cache.gate import is_rendered
 from tokenwise_core.messages import Message, Prompt
 from tokenwise_core.usage.call import component_of_variable
 from tokenwise_core.usage.components import Component
 from tokenwise_langchain.cache.parameters import canonical, model_parameters
-from tokenwise_langchain.cache.requests import is_rendered
 from tokenwise_langchain.convert import snapshot, to_messages
 
 QueryOf = str | Callable[[Any], str | None] | None

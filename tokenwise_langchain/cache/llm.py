@@ -12,6 +12,7 @@ from typing import Any
 from langchain_core.caches import BaseCache
 from langchain_core.outputs import Generation
 
+from tokenwise_core.cache.gate import is_rendered
 from tokenwise_core.cache.request import CacheRequest
 from tokenwise_core.cache.semantic import SemanticCache
 from tokenwise_core.cache.ticket import Ticket
@@ -21,7 +22,7 @@ from tokenwise_core.switch import enabled
 from tokenwise_langchain.cache.calling import find_caller, is_chat, load_messages, read_llm_string, read_prompt
 from tokenwise_langchain.cache.messages import from_cached, to_cached
 from tokenwise_langchain.cache.parameters import Called
-from tokenwise_langchain.cache.requests import Guard, QueryOf, cache_request, is_rendered, scoped
+from tokenwise_langchain.cache.requests import Guard, QueryOf, cache_request, scoped
 
 MAX_PENDING = 256  # lookups whose update is waited for; the oldest are given up
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import TracebackType
@@ -12,6 +11,7 @@ from typing import Any
 from langchain_core.messages import BaseMessage
 from langchain_core.runnables.config import RunnableConfig, ensure_config, var_child_runnable_config
 
+from tokenwise_core.cache.gate import is_rendered
 from tokenwise_core.cache.request import CacheRequest
 from tokenwise_core.cache.ticket import Ticket
 from tokenwise_core.scoping import current_scope, scope
@@ -26,29 +26,6 @@ _LOGGED_ERRORS = 3  # a cache that fails on every call must not write a line for
 
 QueryOf = Callable[[list[BaseMessage]], str | None]
 """Tells what is asked in a list of messages: a part of the last one; None where rephrasing must not hit."""
-
-_LONG_QUESTION = 60  # words; 17 of 22,434 questions asked of banks and forums are longer, none has several paragraphs
-_MANY_LINES = 8
-_RENDERED = re.compile(
-    r"<(?:context|documents?|passages?|sources?|chat_history|history|question|query|examples?)\b[^>]*>"
-    r"|^\s*(?:system|human|ai|user|assistant|tool|function|input|output|observation|thought)\s*:"
-    r"|^\W{0,4}(?:user|human|customer|follow[- ]?up|standalone|original|new|final|current|search|helpful)[- ]+"
-    r"(?:question|query|input|request|message|answer|response)\b[^\n:]{0,40}:"
-    r"|\b(?:following|provided|retrieved) (?:pieces? of )?(?:retrieved )?"
-    r"(?:context|documents?|passages?|excerpts?|search results?|snippets?)\b",
-    re.IGNORECASE | re.MULTILINE,
-)
-
-
-def is_rendered(text: str) -> bool:
-    """Say whether a text looks like a template with its variables filled in: the question is somewhere inside.
-
-    So does one of several paragraphs, or many lines, that is longer than questions are: most of what would be embedded
-    is what the question is about.
-    """
-    if _RENDERED.search(text) is not None:
-        return True
-    return ("\n\n" in text and len(text.split()) > _LONG_QUESTION) or text.count("\n") > _MANY_LINES
 
 
 def cache_request(

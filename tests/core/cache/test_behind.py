@@ -71,8 +71,10 @@ def test_stopping_writes_what_waits() -> None:
     assert not desk.behind.put("late")
 
 
-def test_nothing_queued_is_flushed_at_once() -> None:
-    assert Desk().behind.flush(0)
+def test_a_flush_calls_idle_even_where_nothing_was_queued() -> None:
+    desk = Desk()
+    assert desk.behind.flush(10)
+    assert desk.idled == 1
 
 
 def test_the_thread_does_not_outlive_a_forgotten_owner() -> None:

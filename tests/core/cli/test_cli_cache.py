@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.core.cache.harness import REPHRASED, answer, asked, make_cache
+from tests.core.cache.harness import QUESTION, REPHRASED, answer, asked, make_cache
 from tokenwise_core.cache.entries import SQLiteEntries
 from tokenwise_core.cache.entry import Entry, HitRecord
 from tokenwise_core.cli import main, terminal
@@ -200,6 +200,7 @@ def test_an_answer_judged_wrong_is_not_served_again(
 ) -> None:
     entries, hit_id = served
     assert run(entries, "feedback", hit_id, "--wrong") == 0
+    assert entries.counts()["feedback:wrong"] == 1
     assert "not served again" in capsys.readouterr().out
     with make_cache(entries=entries) as cache:
         assert cache.lookup(asked(REPHRASED)).hit is None
@@ -209,6 +210,7 @@ def test_an_answer_judged_wrong_is_not_served_again(
 def test_an_answer_judged_right_stays(served: tuple[SQLiteEntries, str], capsys: pytest.CaptureFixture[str]) -> None:
     entries, hit_id = served
     assert run(entries, "feedback", hit_id, "--right") == 0
+    assert entries.counts()["feedback:right"] == 1
     assert "right" in capsys.readouterr().out
     with make_cache(entries=entries) as cache:
         assert cache.lookup(asked(REPHRASED)).hit is not None
@@ -240,20 +242,20 @@ def test_the_shadow_report_tells_what_would_have_been_served(
 ) -> None:
     entries = SQLiteEntries(tmp_path / "c.sqlite")
     with make_cache(entries=entries, shadow=True) as cache:
-        for _ in range(3):
-            assert cache.run(asked(), answer).hit is None
+        for text in (QUESTION, REPHRASED, f"{REPHRASED}?!"):
+            assert cache.run(asked(text), answer).hit is None
             cache.flush()
-        cache.run(asked(), lambda: answer("Quite another thing."))
+        cache.run(asked(f"{QUESTION}!"), lambda: answer("Quite another thing."))
         cache.flush()
     assert run(entries, "shadow-report", "--format", "json") == 0
     told = json.loads(capsys.readouterr().out)
     assert told["lookups"] == 4
-    assert told["would_be_by_kind"] == {"exact": 3}
+    assert told["would_be_by_kind"] == {"semantic": 3}
     assert (told["right"], told["wrong"]) == (2, 1)
     assert told["within"] is False
     assert run(entries, "shadow-report") == 0
     shown = capsys.readouterr().out
-    assert "would have been served: 3 (3 exact), 75.0% of the lookups" in shown
+    assert "would have been served: 3 (3 semantic), 75.0% of the lookups" in shown
     assert "max_error=0.05 does not hold" in shown
 
 
