@@ -33,8 +33,8 @@ _EXPECTED, _SAME, _WEIGHT = 0, 1, 2
 _RAREST = 0.01
 """An explored label stands for no more than a hundred."""
 FIRST_FIT = 40
-PRECISION, _LOOSE = 0.5, 0.1
-"""Of the prior on the coefficients and on the constant: worth a few labels."""
+PRECISION = 0.1
+"""Of the prior on the coefficients: standard deviation 3, worth a label or two."""
 _PRIOR = np.array([0.0, 1.0, 0.5, -0.5, -0.5, 0.3, -0.8, 3.0, 1.0, 1.0, 0.0, 0.0])
 """Where the coefficients start: nearer, more in common and more agreement are better; chosen by hand, not fitted."""
 
@@ -146,7 +146,6 @@ class _Head:
     def __init__(self, first: int, until: int, prior: Array) -> None:
         self._first, self._until, self._prior = first, until, prior
         self._precision = np.full(len(prior), PRECISION)
-        self._precision[0] = _LOOSE
         self._rows = np.empty((MEMORY + _ROOM, len(prior)))
         self._marks = np.empty((MEMORY + _ROOM, 3))
         self._n, self._seen, self._next_fit = 0, 0, FIRST_FIT

@@ -153,8 +153,10 @@ def test_another_neighbour_with_the_same_answer_stands_in_for_a_vetoed_one(verif
 
 
 def test_a_veto_can_be_switched_off(verifier):
-    near = [neighbour("How do I change the 2 addresses of my account?", 0.97)]
-    assert ask(near, verifier, "How do I change the 3 addresses of my account?", off=["number"]).index == 0
+    near = [neighbour("How do I change the 2 addresses of my account?", 0.99)]
+    text = "How do I change the 3 addresses of my account?"
+    assert ask(near, verifier, text).reason == "veto:number"
+    assert ask(near, verifier, text, off=["number"], max_error=0.2).index == 0
 
 
 def test_neighbours_that_disagree_are_not_served(verifier):
