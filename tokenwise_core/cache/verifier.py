@@ -84,33 +84,33 @@ class Verifier:
             self._alone.publish()
 
     def _learn(self, label: Label) -> None:
-        features = label.features
+        features, wrong = label.features, float(not label.same)
         feedback = label.source == "feedback"
+        expected = wrong
         if features[COMPANY]:
             expected = self._company.expected(features)
-            self._company.add(features, wrong=not label.same, weight=FEEDBACK_WEIGHT if feedback else 1.0)
+            self._company.add(features, wrong=wrong, weight=FEEDBACK_WEIGHT if feedback else 1.0)
             watched = self._company.has_evidence and not feedback
             if watched and self._drift.alarms(expected, wrong=not label.same):
                 self._company.forget()
                 self._alone.forget()
         if features[NEAREST]:
-            # what is served teaches the lone head nothing, so that an explored label stands for all of its kind
-            weight = (
-                FEEDBACK_WEIGHT if feedback else 1 / max(self.explore, _RAREST) if label.source == "explore" else 1.0
-            )
-            self._alone.add(features, wrong=not label.same, weight=weight)
+            self._learn_alone(label, wrong, expected)
         if not feedback:
             self._company.refit_if_due()
             self._alone.refit_if_due()
 
-    def _worth(self, label: Label) -> float:
-        """Return what a label counts for in the lone head.
+    def _learn_alone(self, label: Label, wrong: float, expected: float) -> None:
+        """Teach the lone head.
 
-        What is served among others teaches it nothing, so that an explored label stands for all of its kind.
+        What is served among others brings no label, so that an explored one stands for all of its kind: for itself
+        with what was seen, for those that were served with the error *expected* of them in company.
         """
-        if label.source == "feedback":
-            return FEEDBACK_WEIGHT
-        return 1 / max(self.explore, _RAREST) if label.source == "explore" else 1.0
+        weight = FEEDBACK_WEIGHT if label.source == "feedback" else 1.0
+        if label.source == "explore":
+            weight = 1 / max(self.explore, _RAREST)
+            wrong = (wrong + (weight - 1) * expected) / weight
+        self._alone.add(label.features, wrong=wrong, weight=weight)
 
     def to_json(self) -> str:
         """Return the whole state: `from_json` gives a verifier that decides, and learns on, the same."""
@@ -171,11 +171,11 @@ class _Head:
     def expected(self, features: Sequence[float]) -> float:
         return self._model.error(features[self._first : self._until])
 
-    def add(self, features: Sequence[float], *, wrong: bool, weight: float) -> None:
+    def add(self, features: Sequence[float], *, wrong: float, weight: float) -> None:
         if self._n == len(self._rows):
             self._keep(MEMORY)
         self._rows[self._n] = (1.0, *features[self._first : self._until])
-        self._marks[self._n] = (self.expected(features), not wrong, weight)
+        self._marks[self._n] = (self.expected(features), 1 - wrong, weight)
         self._n += 1
         self._seen += 1
 

@@ -173,3 +173,13 @@ def test_the_oldest_labels_are_forgotten(monkeypatch):
 
 def test_company_is_told_by_the_number_of_others():
     assert features(0.0, alone=True)[COMPANY] == 0
+
+
+def test_an_explored_label_stands_for_what_was_served_along_with_it():
+    """One error among thirty-three that were served must not count as thirty-three errors."""
+    served = [label(SURE, True, source="explore")] * 30
+    lucky, unlucky = trained([*traffic(600), *served]), trained([*traffic(600), *served])
+    unlucky.learn([label(SURE, False, source="explore")])
+    lone = features(SURE, alone=True)
+    before, after = judged(lucky, lone), judged(unlucky, lone)
+    assert before.bound < after.bound < 2 * before.bound
