@@ -42,7 +42,7 @@ AREAS: Mapping[str, Sequence[str]] = {
 }
 PACKAGES = (
     "tokenwise", "langchain-core", "langchain", "langgraph", "llama-index-core", "tiktoken", "genai-prices",
-    "numpy", "SQLAlchemy", "faiss-cpu", "pgvector", "litellm", "tokencost", "gptcache",
+    "numpy", "SQLAlchemy", "faiss-cpu", "litellm", "tokencost", "gptcache",
 )  # fmt: skip
 
 

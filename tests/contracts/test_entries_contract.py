@@ -302,6 +302,14 @@ class TestDeleting:
         assert entries.clear() == 3
         assert list(entries.iterate()) == entries.totals() == []
 
+    def test_clearing_takes_the_hit_records_with_it_for_they_hold_questions(self, entries: Entries) -> None:
+        hits = [make_hit(n, id=f"h{n}", namespace="ab"[n % 2]) for n in range(4)]
+        entries.add_hits(hits)
+        entries.clear(namespace="a")
+        assert [hit.id for hit in hits if entries.hit(hit.id)] == ["h1", "h3"]
+        entries.clear()
+        assert not any(entries.hit(hit.id) for hit in hits)
+
     def test_the_sweep_takes_what_has_expired_a_batch_at_a_time(self, entries: Entries) -> None:
         entries.put([make_entry(i, expires_at=NOW + i) for i in range(10)] + [make_entry(99)])
         assert entries.sweep(now=NOW + 5, limit=4) == 4

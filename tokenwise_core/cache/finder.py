@@ -135,8 +135,8 @@ class Finder:
             return judgement.reason or "below"
         neighbour = neighbours[judgement.index]
         entry = self.entries.entry(neighbour.seq, now=self._clock())
-        if entry is None:
-            return "cold"  # deleted since it was looked at
+        if entry is None or entry.partition != partition:
+            return "cold"  # deleted since it was looked at; a second lock on the partition, whatever an index returns
         return Found(entry=entry, neighbour=neighbour, judgement=judgement)
 
     def _neighbours(self, ticket: Ticket, near: Sequence[tuple[int, float]]) -> tuple[Neighbour, ...]:

@@ -120,10 +120,15 @@ def clear(session: Session, namespace: str) -> int:
     return delete(session, [seq for (seq,) in found])
 
 
+def clear_hits(session: Session, namespace: str) -> None:
+    """Delete the hit records of a namespace: they hold questions."""
+    session.run("DELETE FROM cache_hit WHERE namespace = ?", (namespace,))
+
+
 def clear_all(session: Session) -> int:
-    """Delete every entry at once."""
+    """Delete every entry and hit record at once."""
     n = int(one(session, "SELECT count(*) FROM cache_entry"))
-    for table in (*_TABLES, "cache_namespace"):
+    for table in (*_TABLES, "cache_namespace", "cache_hit"):
         session.run(f"DELETE FROM {table}")
     return n
 

@@ -84,13 +84,13 @@ def _label(row: tuple[Any, ...]) -> Label | None:
     )
 
 
-def add_hits(session: Session, hits: Iterable[tuple[str, Owner, bytes]]) -> None:
-    """Append hit records (id, owner, body) and drop the oldest above the limit."""
-    rows = list({name: (storable(name), *owner, body) for name, owner, body in hits}.values())
+def add_hits(session: Session, hits: Iterable[tuple[str, Owner, str, bytes]]) -> None:
+    """Append hit records (id, owner, namespace, body) and drop the oldest above the limit."""
+    rows = list({name: (storable(name), *owner, storable(of), body) for name, owner, of, body in hits}.values())
     first = take_numbers(session, "hit", len(rows))
     session.many("DELETE FROM cache_hit WHERE id = ?", [(row[0],) for row in rows])
     session.many(
-        "INSERT INTO cache_hit (n, id, application, session, user_name, body) VALUES (?, ?, ?, ?, ?, ?)",
+        "INSERT INTO cache_hit (n, id, application, session, user_name, namespace, body) VALUES (?, ?, ?, ?, ?, ?, ?)",
         [(first + i, *row) for i, row in enumerate(rows)],
     )
     session.run("DELETE FROM cache_hit WHERE n <= ?", (first + len(rows) - 1 - KEPT_HITS,))

@@ -53,7 +53,7 @@ class MemoryEntries:
         self._emptied: set[str] = set()
         self._epochs: dict[str, int] = {}
         self._labels: deque[Label] = deque(maxlen=KEPT_LABELS)
-        self._hits: dict[str, tuple[Scope, bytes]] = {}
+        self._hits: dict[str, tuple[Scope, str, bytes]] = {}
         self._state: dict[str, tuple[str, Scope]] = {}
         self._counts: Counter[str] = Counter()
         self._last_seq = self._last_label = self._generation = 0
@@ -265,7 +265,7 @@ class MemoryEntries:
         with self._locked():
             for hit, body in written:
                 self._hits.pop(hit.id, None)
-                self._hits[hit.id] = (hit.owner, body)
+                self._hits[hit.id] = (hit.owner, storable(hit.namespace), body)
             for name in list(self._hits)[: max(0, len(self._hits) - KEPT_HITS)]:
                 del self._hits[name]
 
@@ -273,7 +273,7 @@ class MemoryEntries:
         with self._locked():
             found = self._hits.get(hit_id)
         try:
-            return None if found is None else read_hit(found[1], self._codec)
+            return None if found is None else read_hit(found[2], self._codec)
         except (DamagedError, ForeignError):
             self._unreadable += 1
             return None
@@ -319,7 +319,7 @@ class MemoryEntries:
     def purge(self, *, user: str | None = None, session: str | None = None, application: str | None = None) -> int:
         wanted = owner_query(user=user, session=session, application=application)
         with self._locked():
-            for name, (owner, _) in list(self._hits.items()):
+            for name, (owner, _, _) in list(self._hits.items()):
                 if wanted.owns(Owner.of(owner)):
                     del self._hits[name]
             for name, (_, owner) in list(self._state.items()):
@@ -337,6 +337,7 @@ class MemoryEntries:
         with self._locked():
             wanted = None if namespace is None else storable(namespace)
             gone = [seq for seq, kept in self._kept.items() if wanted in (None, kept.row.namespace)]
+            self._hits = {name: hit for name, hit in self._hits.items() if wanted not in (None, hit[1])}
             self._generation += not gone
             return self.delete(gone)
 

@@ -265,7 +265,7 @@ class SQLEntries(ABC):
 
     def add_hits(self, hits: Sequence[HitRecord]) -> None:
         if hits:
-            rows = [(hit.id, Owner.of(hit.owner), write_hit(hit, self._codec)) for hit in hits]
+            rows = [(hit.id, Owner.of(hit.owner), hit.namespace, write_hit(hit, self._codec)) for hit in hits]
             with self._writing() as session:
                 learned.add_hits(session, rows)
 
@@ -319,6 +319,8 @@ class SQLEntries(ABC):
             name = storable(namespace)
             n = self._in_chunks(lambda s: deleting.clear(s, name))
         with self._writing() as session:
+            if namespace is not None:
+                deleting.clear_hits(session, storable(namespace))
             take_numbers(session, "generation", 1)
         self._give_back()
         return n

@@ -61,7 +61,7 @@ CREATE TABLE cache_label (n BIGINT PRIMARY KEY, ts DOUBLE PRECISION NOT NULL, sa
   source TEXT NOT NULL, features TEXT NOT NULL, embedder TEXT NOT NULL DEFAULT '');
 
 CREATE TABLE cache_hit (n BIGINT PRIMARY KEY, id TEXT NOT NULL UNIQUE, application TEXT, session TEXT,
-  user_name TEXT, body BYTEA NOT NULL);
+  user_name TEXT, namespace TEXT NOT NULL, body BYTEA NOT NULL);
 
 CREATE TABLE cache_state (name TEXT PRIMARY KEY, value TEXT NOT NULL, application TEXT, session TEXT,
   user_name TEXT);

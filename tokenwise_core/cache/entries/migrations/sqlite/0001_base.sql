@@ -60,7 +60,7 @@ CREATE TABLE cache_label (n INTEGER PRIMARY KEY, ts REAL NOT NULL, same INTEGER 
   source TEXT NOT NULL, features TEXT NOT NULL, embedder TEXT NOT NULL DEFAULT '');
 
 CREATE TABLE cache_hit (n INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, application TEXT, session TEXT,
-  user_name TEXT, body BLOB NOT NULL);
+  user_name TEXT, namespace TEXT NOT NULL, body BLOB NOT NULL);
 
 CREATE TABLE cache_state (name TEXT PRIMARY KEY, value TEXT NOT NULL, application TEXT, session TEXT,
   user_name TEXT) WITHOUT ROWID;
