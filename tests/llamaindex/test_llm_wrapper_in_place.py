@@ -255,6 +255,21 @@ async def test_the_four_calls_with_tools_reach_the_model_as_it_would_make_them(c
     assert len(history) == 1
 
 
+def test_the_caller_s_history_is_not_appended_to(clerk: Any, cache: SemanticCache) -> None:
+    class Appending(clerk):  # type: ignore[misc]
+        """As `OpenAI` does it."""
+
+        def _prepare_chat_with_tools(self, tools: Any, user_msg: Any = None, chat_history: Any = None, **_: Any) -> Any:
+            chat_history.append(ChatMessage(role="user", content=user_msg))
+            return {"messages": chat_history}
+
+    history = [ChatMessage(role="system", content="Be brief.")]
+    llm = TokenwiseLLM(Appending(), cache=cache)
+    llm.chat_with_tools([], user_msg="Rome?", chat_history=history)
+    llm._prepare_chat_with_tools([], user_msg="Rome?", chat_history=history)
+    assert len(history) == 1
+
+
 async def test_a_react_agent_is_served_and_its_actions_count_as_tool_calls(clerk: Any, new_cache: NewCache) -> None:
     def react(messages: Sequence[ChatMessage], _params: Any) -> str:
         if (messages[-1].content or "").startswith("Observation:"):

@@ -371,7 +371,7 @@ def test_after_a_tool_s_result_only_the_very_same_conversation_is_served(clerk: 
 def test_what_a_react_agent_observed_is_no_question(clerk: Any, cache: SemanticCache) -> None:
     inner = clerk()
     llm = TokenwiseLLM(inner, cache=cache)
-    for seen in ("Observation: sunny, no wind", "Observation: Sunny no wind"):
+    for seen in ("Observation: It is sunny in Rome.", "Observation: It is sunny in Rome"):
         llm.chat([user(), ChatMessage(role="assistant", content="Thought: look."), user(seen)])
         cache.flush()
     assert len(inner.calls) == 2
