@@ -370,7 +370,7 @@ def test_after_a_tool_s_result_only_the_very_same_conversation_is_served(clerk: 
 
 def test_what_a_react_agent_observed_is_no_question(clerk: Any, cache: SemanticCache) -> None:
     inner = clerk()
-    llm = TokenwiseLLM(inner, cache=cache)
+    llm = TokenwiseLLM(inner, cache=cache, query=lambda messages: messages[-1].content)
     for seen in ("Observation: It is sunny in Rome.", "Observation: It is sunny in Rome"):
         llm.chat([user(), ChatMessage(role="assistant", content="Thought: look."), user(seen)])
         cache.flush()
