@@ -1,7 +1,7 @@
 """Work with a time budget: it runs in threads of ours, and who waits for it never waits longer than the budget.
 
-A thread that hangs cannot be stopped; it is left to itself, counted, and another takes its place, up to a limit. Past
-that limit new work is refused at once.
+A thread that hangs cannot be stopped; it is left to itself, counted, and another takes its place, up to a limit. Where
+all threads are at work, more work waits for one, within its budget; where all of them hang, it is refused at once.
 """
 
 from __future__ import annotations
@@ -25,23 +25,24 @@ class TooLate(Exception):
 
 
 class TooBusy(Exception):
-    """All threads hang or are taken: the work was not begun."""
+    """All threads hang, or were taken for the whole of the time budget: the work was not begun."""
 
 
 class _Task(Generic[T]):
     """One piece of work; *done* is called in the worker's thread when it has ended."""
 
-    __slots__ = ("abandoned", "context", "done", "error", "function", "value")
+    __slots__ = ("abandoned", "begun", "context", "done", "ended", "error", "function", "queue", "value")
 
     def __init__(self, function: Callable[[], T], done: Callable[[], None]) -> None:
         self.function, self.done = function, done
         self.context = contextvars.copy_context()
         self.value: T | None = None
         self.error: BaseException | None = None
-        self.abandoned = False
+        self.abandoned = self.begun = self.ended = False
+        self.queue: object = None
 
     def run(self) -> None:
-        if not self.abandoned:
+        if self.begun:
             try:
                 self.value = self.context.run(self.function)
             except BaseException as error:  # it is raised where the work was asked for
@@ -56,33 +57,32 @@ class _Task(Generic[T]):
 class Workers:
     """Daemon threads that come with the work and stay; at most *max_threads*, hanging ones included.
 
-    A forked child, a copy and a pickle start with none.
+    At most *max_waiting* pieces of work wait for a thread. A forked child, a copy and a pickle start with no threads.
     """
 
-    def __init__(self, *, max_threads: int = 16, name: str = "tokenwise") -> None:
-        self._max, self._name = max_threads, name
+    def __init__(self, *, max_threads: int = 16, max_waiting: int = 1000, name: str = "tokenwise") -> None:
+        self._max, self._max_waiting, self._name = max_threads, max_waiting, name
         self._renew()
 
     def _renew(self) -> None:
         self._queue: SimpleQueue[_Task[Any] | None] = SimpleQueue()
         self._lock = threading.Lock()
-        self._threads = self._idle = 0
+        self._threads = self._idle = self._waiting = self._hanging = 0
         self._pid = os.getpid()
         self._finalizer = weakref.finalize(self, _stop, self._queue, self._max)
         self._finalizer.atexit = False
 
     def run(self, function: Callable[[], T], timeout_s: float) -> T:
-        """Return what *function* returns, or raise what it raises; `TooLate` past *timeout_s* seconds.
+        """Return what *function* returns, or raise what it raises; past *timeout_s* seconds `TooLate`, or `TooBusy`.
 
         It runs in a copy of the caller's context.
         """
         waiting = threading.Lock()
         waiting.acquire()
         task = _Task(function, waiting.release)
-        self._hand_over(task)
+        self._hand_over(task, may_wait=True)
         if not waiting.acquire(timeout=max(timeout_s, 0.0)):
-            task.abandoned = True
-            raise TooLate
+            self._give_up(task)
         return task.result()
 
     async def arun(self, function: Callable[[], T], timeout_s: float) -> T:
@@ -99,27 +99,29 @@ class Workers:
                 loop.call_soon_threadsafe(tell)
 
         task = _Task(function, done)
-        self._hand_over(task)
+        self._hand_over(task, may_wait=True)
         try:
             async with asyncio.timeout(max(timeout_s, 0.0)):
                 await ended
         except TimeoutError:
-            task.abandoned = True
-            raise TooLate from None
+            pass
         except asyncio.CancelledError:
-            task.abandoned = True
+            self._leave(task)
             raise
+        else:
+            return task.result()
+        self._give_up(task)
         return task.result()
 
     def submit(self, function: Callable[[], object]) -> bool:
         """Run *function* behind, its result and errors unseen; False where no thread is free for it."""
         try:
-            self._hand_over(_Task(function, _nothing))
+            self._hand_over(_Task(function, _nothing), may_wait=False)
         except TooBusy:
             return False
         return True
 
-    def _hand_over(self, task: _Task[Any]) -> None:
+    def _hand_over(self, task: _Task[Any], *, may_wait: bool) -> None:
         if self._pid != os.getpid():
             self._renew()
         with self._lock:
@@ -130,14 +132,41 @@ class Workers:
                 threading.Thread(
                     target=_work, args=(weakref.ref(self), self._queue), name=self._name, daemon=True
                 ).start()
+            elif may_wait and self._hanging < self._max and self._waiting < self._max_waiting:
+                self._waiting += 1
             else:
                 raise TooBusy
-        self._queue.put(task)
+            task.queue = self._queue
+            self._queue.put(task)
 
-    def freed(self, queue: object) -> None:
-        """Note that a thread has ended its work."""
+    def _give_up(self, task: _Task[Any]) -> None:
+        """Leave late work to itself and say so; return where it has ended after all."""
+        if self._leave(task):
+            raise TooLate if task.begun else TooBusy
+
+    def _leave(self, task: _Task[Any]) -> bool:
+        """Leave work to itself; False where it has ended."""
         with self._lock:
-            if queue is self._queue:
+            if not task.ended:
+                task.abandoned = True
+                self._hanging += task.begun and task.queue is self._queue
+            return not task.ended
+
+    def begins(self, task: _Task[Any]) -> None:
+        """Note that a thread has come to *task*, which is not begun where nobody waits for it any more."""
+        with self._lock:
+            task.begun = not task.abandoned
+
+    def freed(self, task: _Task[Any]) -> None:
+        """Note that a thread has ended *task*; what waits is its next work."""
+        with self._lock:
+            task.ended = True
+            if task.queue is not self._queue:
+                return
+            self._hanging -= task.begun and task.abandoned
+            if self._waiting:
+                self._waiting -= 1
+            else:
                 self._idle += 1
 
     def close(self) -> None:
@@ -145,24 +174,27 @@ class Workers:
         self._finalizer()
         self._renew()
 
-    def __reduce__(self) -> tuple[Callable[..., Workers], tuple[int, str]]:
-        return _workers, (self._max, self._name)
+    def __reduce__(self) -> tuple[Callable[..., Workers], tuple[int, int, str]]:
+        return _workers, (self._max, self._max_waiting, self._name)
 
 
-def _workers(max_threads: int, name: str) -> Workers:
-    return Workers(max_threads=max_threads, name=name)
+def _workers(max_threads: int, max_waiting: int, name: str) -> Workers:
+    return Workers(max_threads=max_threads, max_waiting=max_waiting, name=name)
 
 
 def _work(owner: weakref.ref[Workers], queue: SimpleQueue[_Task[Any] | None]) -> None:
     while (task := queue.get()) is not None:
-        done = task.done
+        workers = owner()
+        if workers is not None:
+            workers.begins(task)
+            del workers
         task.run()
         workers = owner()
         if workers is not None:
-            workers.freed(queue)  # before the caller goes on: its next work finds this thread idle
+            workers.freed(task)  # before the caller goes on: its next work finds this thread idle
             del workers
-        done()
-        del task, done
+        task.done()
+        del task
 
 
 def _stop(queue: SimpleQueue[_Task[Any] | None], threads: int) -> None:

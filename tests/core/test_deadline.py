@@ -90,3 +90,53 @@ def test_a_success_between_failures_keeps_it_closed() -> None:
     breaker.succeeded()
     assert not breaker.failed()
     assert not breaker.is_open
+
+
+def test_where_all_threads_are_at_work_more_work_waits_for_one() -> None:
+    workers, release = Workers(max_threads=1), threading.Event()
+    first = threading.Thread(target=lambda: workers.run(release.wait, 10))
+    first.start()
+    threading.Timer(0.05, release.set).start()
+    assert workers.run(lambda: "next", 10) == "next"
+    first.join()
+
+
+def test_work_that_found_no_thread_in_time_was_not_begun() -> None:
+    workers, release, begun = Workers(max_threads=1), threading.Event(), threading.Event()
+    first = threading.Thread(target=lambda: workers.run(release.wait, 10))
+    first.start()
+    with pytest.raises(TooBusy):
+        workers.run(begun.set, 0.02)
+    release.set()
+    first.join()
+    assert workers.run(lambda: "next", 10) == "next"
+    assert not begun.is_set()
+
+
+def test_threads_that_hung_and_came_back_are_used_again() -> None:
+    workers, release = Workers(max_threads=2), threading.Event()
+    for _ in range(2):
+        with pytest.raises(TooLate):
+            workers.run(release.wait, 0.01)
+    release.set()
+    barrier = threading.Barrier(2)
+    both = [threading.Thread(target=lambda: _retried(workers, barrier)) for _ in range(2)]
+    for one in both:
+        one.start()
+    for one in both:
+        one.join(10)
+    assert not barrier.broken
+
+
+def _retried(workers: Workers, barrier: threading.Barrier) -> None:
+    while True:
+        try:
+            workers.run(lambda: barrier.wait(10), 10)
+        except TooBusy:  # the threads are not back yet
+            continue
+        return
+
+
+async def test_a_hundred_tasks_at_once_find_room() -> None:
+    workers = Workers(max_threads=2)
+    assert await asyncio.gather(*(workers.arun(lambda n=n: n, 10) for n in range(100))) == list(range(100))
