@@ -15,7 +15,7 @@ from typing import TypeVar
 from tokenwise_core.cache.behind import Behind
 from tokenwise_core.cache.entries import Entries
 from tokenwise_core.cache.entry import CachedAnswer, Entry
-from tokenwise_core.cache.exact import ExactCache, Kept
+from tokenwise_core.cache.exact import ExactCache, Kept, are_current
 from tokenwise_core.cache.finder import Finder, Found, Policy
 from tokenwise_core.cache.gate import VOLATILE_TTL_S, exact_only, is_volatile, refused_answer, refused_request
 from tokenwise_core.cache.index import FaissIndex
@@ -98,29 +98,31 @@ class Engine:
 
     def ticket(self, request: CacheRequest, *, counted: bool = True) -> Ticket:
         """Return the ticket of *request*, with its key where it may have a cache, and a hit where memory has one."""
-        ticket = self._new_ticket(request)
-        if ticket.reason is None and self.parts.opened is None:
-            self._bounded(self.parts.finder, ticket)  # the key needs the store's epochs
+        ticket = self._new_ticket(request, counted=counted)
+        if ticket.reason is None and self._is_refresh_due:
+            self._bounded(self._refreshed, ticket)  # the key needs the store's epochs
         return self._keyed(ticket, counted=counted)
 
     async def aticket(self, request: CacheRequest, *, counted: bool = True) -> Ticket:
         """Do what `ticket` does without blocking the event loop."""
-        ticket = self._new_ticket(request)
-        if ticket.reason is None and self.parts.opened is None:
-            await self._abounded(self.parts.finder, ticket)
+        ticket = self._new_ticket(request, counted=counted)
+        if ticket.reason is None and self._is_refresh_due:
+            await self._abounded(self._refreshed, ticket)
         return self._keyed(ticket, counted=counted)
 
-    def _new_ticket(self, request: CacheRequest) -> Ticket:
+    def _new_ticket(self, request: CacheRequest, *, counted: bool) -> Ticket:
         """Return a ticket with its namespace, or the reason why it has no cache."""
         ticket = Ticket(request, namespace=None, owner=current_scope(), complete=self._complete)
         if not enabled():
             ticket.reason = "disabled"
         elif (namespace := self._options.namespaces.current()) is None:
             ticket.reason = "no_namespace"
-        elif self.breaker.is_open:
+        elif (refused := refused_request(request)) is not None:
+            ticket.reason = refused
+        elif self.breaker.is_open if counted else self.breaker.is_tripped:  # the one try is a lookup's
             ticket.reason = "off"
         else:
-            ticket.namespace, ticket.reason = namespace, refused_request(request)
+            ticket.namespace = namespace
             if self.parts.is_warm_up_due:
                 self.workers.submit(self._warm_up)
         return ticket
@@ -163,9 +165,7 @@ class Engine:
 
     def _look_in_memory(self, ticket: Ticket, finder: Finder) -> None:
         assert ticket.key is not None
-        if finder.is_stale:
-            self.workers.submit(lambda: self._refresh(finder))
-        kept = self.exact.get(ticket.key.exact)
+        kept = None if self.breaker.is_tripped else self.exact.get(ticket.key.exact)  # a try must try the store
         if kept is None:
             return
         if not kept.is_live(self._options.clock(), finder.epochs):
@@ -174,7 +174,7 @@ class Engine:
             return
         elif kept.judgement is None:
             self._serve(ticket, kept, "exact")
-        elif ticket.request.max_error is None:  # a stricter request is judged anew
+        elif _is_judged_alike(kept, ticket):
             ticket.judgement = kept.judgement
             self._serve(ticket, kept, "semantic", similarity=kept.similarity)
 
@@ -184,45 +184,56 @@ class Engine:
         return ticket.hit is not None or ticket.key is None or ticket.would_be is not None
 
     def followed(self, ticket: Ticket) -> Flight[Kept] | None:
-        """Return the equal call in flight; None where this ticket now leads it."""
+        """Return the equal call in flight; None where this ticket now leads it.
+
+        Equal calls could be served the same: one that is stricter than another does not share its rephrased hit. In
+        the shadow nothing is shared.
+        """
         assert ticket.key is not None
-        flight = self._flights.join((ticket.key.exact, ticket.request.capability))
+        if self._options.shadow:
+            return None
+        request, is_exact = ticket.request, (ticket.semantic_reason or "").startswith("unsafe")
+        flight = self._flights.join(
+            (ticket.key.exact, is_exact, request.capability, request.max_error, request.category)
+        )
         if not flight.leads:
             return flight
         ticket.flight = flight
         return None
 
     def has_joined(self, ticket: Ticket, kept: Kept | None) -> bool:
-        """Serve what an equal call has brought; False where it brought nothing."""
-        if kept is not None:
-            self._serve(ticket, kept, "joined")
-        return kept is not None
+        """Serve what an equal call has brought; False where it brought nothing, or was begun before an invalidation."""
+        if kept is None or not are_current(kept.epochs, ticket.epochs):
+            return False
+        self._serve(ticket, kept, "joined")
+        return True
 
     def search(self, ticket: Ticket) -> Ticket:
         """Look in the store and among the neighbours, within the deadline."""
-        return self._settle(ticket, self._bounded(lambda: self._find(ticket), ticket))
+        edition = self.exact.edition
+        return self._settle(ticket, self._bounded(lambda: self._find(ticket), ticket), edition)
 
     async def asearch(self, ticket: Ticket) -> Ticket:
         """Do what `search` does without blocking the event loop."""
-        return self._settle(ticket, await self._abounded(lambda: self._find(ticket), ticket))
+        edition = self.exact.edition
+        return self._settle(ticket, await self._abounded(lambda: self._find(ticket), ticket), edition)
 
     def _find(self, ticket: Ticket) -> Found | str:
-        finder = self.parts.finder()
-        if finder.is_stale:
-            self._refresh(finder)
+        finder = self._refreshed()
         return finder.exact(ticket) or ticket.semantic_reason or finder.semantic(ticket)
 
-    def _settle(self, ticket: Ticket, found: Found | str | None) -> Ticket:
-        """Serve what was found, or say why nothing is served."""
+    def _settle(self, ticket: Ticket, found: Found | str | None, edition: int) -> Ticket:
+        """Serve what was found, or say why nothing is served; *edition* of what memory held before the search."""
         if isinstance(found, Found) and ticket.key is not None:
             kept, answer = Kept.of(found.entry), found.entry.answer
             if found.neighbour is None or found.judgement is None:
-                self.exact.put(ticket.key.exact, kept)
+                self.exact.put(ticket.key.exact, kept, edition=edition)
                 self._serve(ticket, kept, "exact", answer=answer)
             else:
                 similarity, until = found.neighbour.similarity, self._options.clock() + REPHRASED_S
                 if ticket.request.max_error is None:
-                    self.exact.put(ticket.key.exact, kept.rephrased(similarity, found.judgement, until=until))
+                    alias = kept.rephrased(similarity, found.judgement, category=ticket.request.category, until=until)
+                    self.exact.put(ticket.key.exact, alias, edition=edition)
                 self._serve(ticket, kept, "semantic", similarity=similarity, answer=answer)
             if ticket.flight is not None and ticket.hit is not None:
                 ticket.flight.finish(kept)
@@ -254,7 +265,7 @@ class Engine:
             age_s=max(now - kept.created_at, 0.0),
             saved=kept.saved,
         )
-        if self._options.shadow and kind != "joined":
+        if self._options.shadow:
             ticket.would_be, ticket.reason = hit, "shadow"
             self.counters.add("miss:shadow")
             self.counters.add(f"would:{kind}")
@@ -321,27 +332,27 @@ class Engine:
 
     # time budgets and failures
 
-    def _bounded(self, work: Callable[[], T], ticket: Ticket | None = None) -> T | None:
+    def _bounded(self, work: Callable[[], T], ticket: Ticket) -> T | None:
         """Return what *work* returns within the deadline; None, counted and logged, where it fails or is late."""
+        began = time.monotonic()
         try:
-            value = self.workers.run(work, self._options.deadline_s)
+            value = self.workers.run(work, self._options.deadline_s - ticket.spent_s)
         except (TooLate, TooBusy, Exception) as error:
-            reason = self.failed("lookup", error)
-            if ticket is not None:
-                ticket.reason = reason
+            ticket.reason = self.failed("lookup", error)
             return None
+        ticket.spent_s += time.monotonic() - began
         self.breaker.succeeded()
         return value
 
-    async def _abounded(self, work: Callable[[], T], ticket: Ticket | None = None) -> T | None:
+    async def _abounded(self, work: Callable[[], T], ticket: Ticket) -> T | None:
         """Do what `_bounded` does without blocking the event loop."""
+        began = time.monotonic()
         try:
-            value = await self.workers.arun(work, self._options.deadline_s)
+            value = await self.workers.arun(work, self._options.deadline_s - ticket.spent_s)
         except (TooLate, TooBusy, Exception) as error:
-            reason = self.failed("lookup", error)
-            if ticket is not None:
-                ticket.reason = reason
+            ticket.reason = self.failed("lookup", error)
             return None
+        ticket.spent_s += time.monotonic() - began
         self.breaker.succeeded()
         return value
 
@@ -350,7 +361,7 @@ class Engine:
         late = isinstance(error, TooLate)
         reason = "timeout" if late else "busy" if isinstance(error, TooBusy) else "error"
         self.counters.add(f"failure:{part if reason == 'error' else reason}")
-        tripped = self.breaker.failed()
+        tripped = reason != "busy" and self.breaker.failed()  # many at once are no fault
         kind, now = (part, type(error).__name__), time.monotonic()
         if tripped:
             log.warning("the cache is off for a while: it failed several times in a row (%s, %s)", *kind)
@@ -369,10 +380,23 @@ class Engine:
         except Exception as error:
             self.failed("open", error)
 
-    def _refresh(self, finder: Finder) -> None:
+    @property
+    def _is_refresh_due(self) -> bool:
+        """Say whether the store must be opened, or asked what other processes did, before memory may answer."""
+        finder = self.parts.opened
+        return finder is None or finder.is_stale
+
+    def _refreshed(self) -> Finder:
+        """Open the store, or ask it what other processes did where that was long ago."""
+        finder = self.parts.finder()
+        if finder.is_stale:
+            self.refresh()
+        return finder
+
+    def refresh(self) -> None:
         """Forget what memory holds where another process has deleted or invalidated something."""
-        if finder.refresh():
-            self.exact.clear()
+        if self.parts.finder().refresh():
+            self.exact.clear(unwritten=False)
 
     def asked_for(self, work: Callable[[], T]) -> T | None:
         """Return what a person asked for; None, counted and logged, where that fails."""
@@ -406,3 +430,9 @@ class Engine:
         self.behind.stop()
         self.parts.close()
         self.workers.close()
+
+
+def _is_judged_alike(kept: Kept, ticket: Ticket) -> bool:
+    """Say whether what was judged for a rephrased question would be for this one: not stricter, with equal vetoes."""
+    request = ticket.request
+    return request.max_error is None and ticket.semantic_reason is None and kept.judged_as == request.category

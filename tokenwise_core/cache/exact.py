@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -15,6 +16,7 @@ from tokenwise_core.cache.verify import Judgement
 from tokenwise_core.usage.events import Usage
 from tokenwise_core.usage.savings import Spend, spend_of
 
+_RECENT = 1000
 OVERHEAD_BYTES = 600
 """What an answer costs in memory beside its text and payload (measured: objects, key, list node)."""
 
@@ -24,7 +26,8 @@ class Kept:
     """An answer in memory. The payload is kept as JSON, so that each hit gets a copy of its own.
 
     *seq* is None until the writer has stored the entry. *similarity* and *judgement* are those of a rephrased question
-    that was served this answer; None where it is the answer to the very words.
+    that was served this answer, *judged_as* the category of its request, whose vetoes it passed; None where it is the
+    answer to the very words.
     """
 
     text: str
@@ -42,11 +45,12 @@ class Kept:
     seq: int | None = None
     similarity: float | None = None
     judgement: Judgement | None = None
+    judged_as: str | None = None
 
-    def rephrased(self, similarity: float, judgement: Judgement, *, until: float) -> Kept:
+    def rephrased(self, similarity: float, judgement: Judgement, *, category: str | None, until: float) -> Kept:
         """Return it as the answer to a rephrased question that was judged like this, for the same words again."""
         expires = until if self.expires_at is None else min(until, self.expires_at)
-        return replace(self, similarity=similarity, judgement=judgement, expires_at=expires)
+        return replace(self, similarity=similarity, judgement=judgement, judged_as=category, expires_at=expires)
 
     @classmethod
     def of(cls, entry: Entry) -> Kept:
@@ -104,33 +108,47 @@ def is_capable(answered: float | None, planned: float | None) -> bool:
 
 
 class ExactCache:
-    """Answers by exact key, the least recently used going first. Bounded by bytes. Thread-safe."""
+    """Answers by exact key, the least recently used going first. Bounded by bytes. Thread-safe.
+
+    *edition* moves with each `clear`: what was read from the store before it is not kept after it.
+    """
 
     def __init__(self, *, max_bytes: int = 64 << 20) -> None:
         self._max_bytes = max_bytes
         self._kept: LRUCache[bytes, Kept] = LRUCache(max_bytes, getsizeof=_size)
+        self._recent: deque[bytes] = deque(maxlen=_RECENT)
         self._lock = threading.Lock()
+        self.edition = 0
 
     def get(self, key: bytes) -> Kept | None:
         """Return what is kept under *key*."""
         with self._lock:
             return self._kept.get(key)
 
-    def put(self, key: bytes, kept: Kept) -> None:
-        """Keep an answer, unless it is larger than everything that may be kept."""
+    def put(self, key: bytes, kept: Kept, *, edition: int | None = None) -> None:
+        """Keep an answer, unless it is larger than everything that may be kept, or read at an older *edition*."""
         with self._lock:
-            if _size(kept) <= self._max_bytes:
+            if _size(kept) <= self._max_bytes and edition in (None, self.edition):
                 self._kept[key] = kept
+                if kept.seq is None:
+                    self._recent.append(key)
 
     def drop(self, key: bytes) -> None:
         """Forget *key*."""
         with self._lock:
             self._kept.pop(key, None)
 
-    def clear(self) -> None:
-        """Forget everything."""
+    def clear(self, *, unwritten: bool = True) -> None:
+        """Forget everything, or all but what is *unwritten* yet, which nobody can have deleted from the store."""
         with self._lock:
+            recent = [] if unwritten else [(key, kept) for key in self._recent if (kept := self._kept.get(key))]
             self._kept.clear()
+            self._recent.clear()
+            self.edition += 1
+            for key, kept in recent:
+                if kept.seq is None:
+                    self._kept[key] = kept
+                    self._recent.append(key)
 
     def __len__(self) -> int:
         return len(self._kept)

@@ -84,13 +84,14 @@ class Finder:
 
     def refresh(self) -> bool:
         """Look for deletions and epochs of other processes; True where answers held in memory must be dropped."""
-        self._refreshed = time.monotonic()
-        generation = self.entries.generation()
-        if generation == self._generation:
-            return False
-        is_first, self._generation = self._generation is None, generation
-        self.epochs = self.entries.epochs()
-        return not is_first
+        began = time.monotonic()
+        generation, is_first = self.entries.generation(), self._generation is None
+        is_new = generation != self._generation
+        if is_new:
+            self.epochs = self.entries.epochs()
+            self._generation = generation
+        self._refreshed = began  # not before all of it was read: what fails is repeated
+        return is_new and not is_first
 
     @property
     def is_stale(self) -> bool:

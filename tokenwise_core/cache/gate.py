@@ -19,6 +19,7 @@ _VOLATILE = re.compile(
 )
 _LONG_QUESTION = 60  # words; 17 of 22,434 questions asked of banks and forums are longer, none has several paragraphs
 _MANY_LINES = 8
+_LONGEST = 4_000  # characters; beyond, patterns would take longer than an event loop may wait
 _SECTION = re.compile(
     r"^\W{0,4}(?:retrieved |relevant |provided |given |additional )*"
     r"(?:context|documents?|passages?|sources?|excerpts?|chat history|conversation|question|query|instructions?)\b"
@@ -69,14 +70,19 @@ def is_rendered(text: str) -> bool:
     So does one of several paragraphs, or many lines, that is longer than questions are: most of what would be embedded
     is what the question is about.
     """
+    if len(text) > _LONGEST:
+        return True
     if _RENDERED.search(text) is not None or ("\n" in text and _SECTION.search(text) is not None):
         return True
     return ("\n\n" in text and len(text.split()) > _LONG_QUESTION) or text.count("\n") > _MANY_LINES
 
 
 def is_volatile(query: str | None) -> bool:
-    """Say whether the question is about now, so that its answer soon grows old."""
-    return query is not None and _VOLATILE.search(query) is not None
+    """Say whether the question is about now, so that its answer soon grows old; of a long text, its two ends say."""
+    if query is None:
+        return False
+    shown = query if len(query) <= _LONGEST else f"{query[: _LONGEST // 2]}\n{query[-_LONGEST // 2 :]}"
+    return _VOLATILE.search(shown) is not None
 
 
 def refused_answer(answer: CachedAnswer, *, tool_calls: bool) -> str | None:

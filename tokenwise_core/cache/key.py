@@ -34,6 +34,11 @@ class ContextMode:
     kind: Literal["exact", "window", "summary", "ignore"] = "exact"
     turns: int = 0
 
+    @property
+    def label(self) -> str:
+        """Return what keeps partitions of two modes apart, also of two windows."""
+        return f"window:{self.turns}" if self.kind == "window" else self.kind
+
     @classmethod
     def parse(cls, text: str) -> ContextMode:
         """Read "exact", "window:K", "summary" or "ignore"."""
@@ -75,12 +80,12 @@ def request_key(
         ]
     )  # fmt: skip
     whole = _encode(rows)
-    exact = _digest(fixed, whole, query or "")
+    exact = _digest(fixed, whole, (request.query or "") if query is None else query)
     if query is None or not query.strip():
         return RequestKey(exact=exact, partition=None, query=None)
     mode = context or ContextMode()
     shown = whole if mode.kind == "exact" else _encode(_within(rows, messages, mode))
-    return RequestKey(exact=exact, partition=_digest(fixed, shown, embedder, mode.kind), query=query)
+    return RequestKey(exact=exact, partition=_digest(fixed, shown, embedder, mode.label), query=query)
 
 
 def question(request: CacheRequest) -> tuple[int, int, int] | None:

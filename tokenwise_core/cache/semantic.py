@@ -258,13 +258,13 @@ class SemanticCache:
         """Kill all answers that depend on any of *tags*, at once and for all processes (within a second)."""
         for tag in tags:
             self.entries.bump(f"tag:{tag}")
-        self._engine.parts.finder().refresh()
+        self._engine.refresh()
 
     def invalidate_namespace(self, namespace: str | None = None) -> None:
         """Kill all answers of a namespace (default: the one in force here), at once."""
         name = self._named(namespace)
         self.entries.bump(f"ns:{name}")
-        self._engine.parts.finder().refresh()
+        self._engine.refresh()
 
     def clear(self, namespace: str | None = None) -> int:
         """Delete all entries, or those of one namespace; return how many."""

@@ -29,7 +29,7 @@ class Ticket:
 
     __slots__ = (
         "_complete", "asked", "ended", "epochs", "flight", "hit", "judgement", "key", "namespace", "neighbours",
-        "owner", "reason", "request", "semantic_reason", "vector", "would_be",
+        "owner", "reason", "request", "semantic_reason", "spent_s", "vector", "would_be",
     )  # fmt: skip
 
     def __init__(
@@ -54,6 +54,7 @@ class Ticket:
         self.would_be: Hit | None = None
         self.epochs: Mapping[str, int] = {}
         self.ended = False
+        self.spent_s = 0.0  # of the deadline
 
     def complete(self, answer: CachedAnswer) -> None:
         """Hand over the model's answer: it is stored behind, and given to those who wait for an equal call."""
