@@ -84,9 +84,13 @@ def judge(
     features = _features(asked, neighbours, chosen)
     limit = max_error if asked.english else max_error * FOREIGN
     estimate = verifier.estimate(features, max_error=limit)
-    reason: str | None = "disagree"
-    if chosen.agreement >= AGREEMENT:
-        reason = None if _near_identical(asked, neighbours[chosen.place]) else _refused(estimate, limit)
+    candidate = neighbours[chosen.place]
+    reason: str | None = None
+    if not _is_twin(asked, candidate):
+        if chosen.agreement < AGREEMENT:
+            reason = "disagree"
+        elif not _near_identical(asked, candidate):
+            reason = _refused(estimate, limit)
     if reason is None and explore() < verifier.explore:
         reason = "explore"
     return Judgement(
@@ -131,17 +135,22 @@ def labels_of(
 
 
 def _candidate(asked: Reading, neighbours: Sequence[Neighbour], off: Collection[str]) -> _Candidate:
+    """Return the neighbour to be judged: one with the question's own words, else of the answer carried most."""
     weights = [math.exp(SHARPNESS * (one.similarity - neighbours[0].similarity)) for one in neighbours]
+    fired = [vetoes(asked, one.reading, off=off) for one in neighbours]
     groups = _groups(neighbours)
     group = max(groups, key=lambda places: sum(weights[place] for place in places))
+    twin = next((place for place, one in enumerate(neighbours) if _is_twin(asked, one) and not fired[place]), None)
+    if twin is not None:
+        group = next(places for places in groups if twin in places)
+    place = twin if twin is not None else next((place for place in group if not fired[place]), group[0])
     agreement = sum(weights[place] for place in group) / sum(weights)
-    first: tuple[str, ...] | None = None
-    for place in group:
-        fired = vetoes(asked, neighbours[place].reading, off=off)
-        if not fired:
-            return _Candidate(place=place, group=group, agreement=agreement, vetoes=())
-        first = first or fired
-    return _Candidate(place=group[0], group=group, agreement=agreement, vetoes=first or ())
+    return _Candidate(place=place, group=group, agreement=agreement, vetoes=fired[place])
+
+
+def _is_twin(asked: Reading, neighbour: Neighbour) -> bool:
+    """Say whether the question is the stored one word for word, and was not a wrong neighbour more often than not."""
+    return asked.plain == neighbour.reading.plain and neighbour.wrong <= neighbour.right
 
 
 def _groups(neighbours: Sequence[Neighbour]) -> list[tuple[int, ...]]:
@@ -174,10 +183,8 @@ def _refused(estimate: Estimate, max_error: float) -> str | None:
 
 
 def _near_identical(asked: Reading, neighbour: Neighbour) -> bool:
-    """Say whether the question is the stored one but for its spelling, which needs no evidence unless it was wrong."""
-    stored = neighbour.reading
+    """Say whether the content words are the stored ones, which needs no evidence unless it was wrong."""
     if neighbour.wrong > neighbour.right:
         return False
-    if asked.plain == stored.plain:
-        return True
-    return neighbour.similarity >= NEAR_IDENTICAL and asked.stems == stored.stems and bool(asked.stems)
+    stems = neighbour.reading.stems
+    return neighbour.similarity >= NEAR_IDENTICAL and asked.stems == stems and bool(stems)

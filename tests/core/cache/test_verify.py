@@ -233,3 +233,10 @@ def test_feedback_that_a_hit_was_wrong_is_not_forgotten_by_the_next_request(veri
 def test_nothing_is_learnt_from_a_single_tenant_that_another_could_read(verifier):
     """Labels are numbers: no word of a question is among the features."""
     assert all(isinstance(value, float) for value in ask(AGREED, verifier).features)
+
+
+def test_the_same_words_are_served_whatever_their_look_alikes_answer():
+    near = [neighbour(ASKED.upper(), 0.999, "of this one")]
+    near += [neighbour(REPHRASED, 0.99, f"of another {n % 2}") for n in range(6)]
+    judgement = ask(near, Verifier(explore=0))
+    assert judgement.index == 0
