@@ -21,6 +21,7 @@ from rich.table import Table
 from benchmarks.page import page
 
 Figure = Mapping[str, Any]
+RESULTS = Path(__file__).parent / "results"
 AREAS: Mapping[str, Sequence[str]] = {
     "accounting": (
         "counting",
@@ -56,9 +57,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         document = {"versions": versions(), "figures": figures}
         arguments.json.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     if arguments.page:
-        text = page(figures, versions(), number=_number, verdict=verdict)
+        kept = [figure for area in AREAS if area not in areas for figure in _kept(area)]
+        text = page([*kept, *figures], versions(), number=_number, verdict=verdict)
         arguments.page.write_text(text, encoding="utf-8")
     return 0  # a figure is reported as it is; the gate is the tests
+
+
+def _kept(area: str) -> list[Figure]:
+    """Return the figures of the last full run of an area that is not run now."""
+    path = RESULTS / f"{area}.json"
+    figures: list[Figure] = json.loads(path.read_text("utf-8"))["figures"] if path.exists() else []
+    return figures
 
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -66,7 +75,11 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("areas", nargs="+", choices=[*AREAS, "all"], metavar="AREA", help=", ".join([*AREAS, "all"]))
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder with the public data")
     parser.add_argument("--json", type=Path, help="write the figures to this file")
-    parser.add_argument("--page", type=Path, help="write the figures to this Markdown page")
+    parser.add_argument(
+        "--page",
+        type=Path,
+        help="write the figures to this Markdown page, with the last full run's of areas that are not run now",
+    )
     parser.add_argument("--quick", action="store_true", help="fewer rounds: a smoke test, no figures to quote")
     parser.add_argument("--full", action="store_true", help="also the slow rows (a million events, 20 kills)")
     return parser.parse_args(argv)

@@ -12,8 +12,8 @@ the same run. *floor* must hold, *goal* is what we are after; a share or an erro
 read from DIR by the file names that its README gives; rows whose data is absent say so. Times are CPU time of one
 thread unless the row says otherwise, and move with the machine: compare them with the peers beside them.
 
-This page and [results/](results/) hold the last full run, with the versions below. Write them anew with
-`python -m benchmarks accounting --full --json benchmarks/results/accounting.json --page benchmarks/README.md`.
+This page and [results/](results/) hold the last full run of each area. Write them anew with
+`python -m benchmarks AREA --full --json benchmarks/results/AREA.json --page benchmarks/README.md`.
 """
 
 
@@ -25,8 +25,13 @@ def page(
     verdict: Callable[[Mapping[str, Any]], str],
 ) -> str:
     """Return the whole page."""
-    lines = [HEAD, "| figure | ours | floor | goal | stands | beside us | n |", "|---|--:|--:|--:|---|---|--:|"]
+    lines = [HEAD]
+    area = None
     for figure in figures:
+        if figure["area"] != area:
+            area = figure["area"]
+            lines += [f"\n## {area.capitalize()}\n", "| figure | ours | floor | goal | stands | beside us | n |"]
+            lines.append("|---|--:|--:|--:|---|---|--:|")
         peers = "; ".join(f"{name} {number(value)}" for name, value in figure.get("peers", {}).items()) or "–"
         lines.append(
             f"| `{figure['key']}` | {number(figure['ours'])} | {number(figure.get('must'))} "
