@@ -6,12 +6,15 @@ has lost a hit, not an answer.
 
 from __future__ import annotations
 
+import atexit
+import multiprocessing
 import os
 import threading
 import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
+from multiprocessing.util import Finalize
 from queue import Empty, SimpleQueue
 from typing import Any
 
@@ -23,7 +26,7 @@ class Behind:
 
     What can wait (`later`) wakes nobody: it is written before *idle*. *write* gets at most *batch* items and must not
     raise. A full queue drops what comes. A forked child starts with an empty queue: what the parent had queued, the
-    parent writes.
+    parent writes. At the end of the process what is queued is written; *hurry* is called where that takes long.
     """
 
     def __init__(
@@ -31,10 +34,12 @@ class Behind:
         write: Callable[[Sequence[Any]], None],
         idle: Callable[[], None],
         *,
+        hurry: Callable[[], None] | None = None,
         queue_size: int = 10_000,
         batch: int = 256,
         interval_s: float = 1.0,
     ) -> None:
+        self._hurry = hurry
         self._owner_write, self._owner_idle = weakref.WeakMethod(write), weakref.WeakMethod(idle)
         self._size, self._batch, self._interval_s = queue_size, batch, interval_s
         self.dropped = 0
@@ -75,8 +80,22 @@ class Behind:
     def _start(self) -> None:
         with self._lock:
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="tokenwise-cache-writer", daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._run, name="tokenwise-cache-writer", daemon=True)
+                try:
+                    thread.start()
+                except (
+                    RuntimeError
+                ):  # at a limit of the system, or while the interpreter ends: the next item tries again
+                    return
+                self._thread = thread
+                atexit.register(self.stop)
+                if multiprocessing.parent_process() is not None:  # a worker process ends without atexit
+                    Finalize(self, _stop, args=(weakref.ref(self),), exitpriority=100)
+
+    @property
+    def is_running(self) -> bool:
+        """Say whether there is a thread that writes."""
+        return self._thread is not None and self._pid == os.getpid()
 
     def flush(self, timeout_s: float) -> bool:
         """Wait until all that was queued before is written, and *idle* was called; False past *timeout_s*."""
@@ -96,7 +115,11 @@ class Behind:
             return
         self._stopped = True
         self._queue.put(None)
-        if self._thread is not threading.current_thread():
+        if self._thread is threading.current_thread():
+            return
+        self._thread.join(timeout_s)
+        if self._thread.is_alive() and self._hurry is not None:
+            self._hurry()
             self._thread.join(timeout_s)
 
     def resume(self) -> None:
@@ -105,6 +128,12 @@ class Behind:
             self._renew()
 
     def _run(self) -> None:
+        try:
+            self._work()
+        finally:
+            atexit.unregister(self.stop)
+
+    def _work(self) -> None:
         rested = time.monotonic()
         while True:
             items = self._collect()
@@ -143,3 +172,9 @@ class Behind:
         if plain:
             write(plain)
         return None not in items
+
+
+def _stop(owner: weakref.ref[Behind]) -> None:
+    behind = owner()
+    if behind is not None:
+        behind.stop()

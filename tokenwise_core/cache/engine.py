@@ -9,6 +9,7 @@ import random
 import secrets
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -23,7 +24,7 @@ from tokenwise_core.cache.keeper import HitNote, Insert, Keeper, Limits
 from tokenwise_core.cache.key import ContextMode, RequestKey, request_key
 from tokenwise_core.cache.namespace import Namespaces
 from tokenwise_core.cache.request import CacheRequest, Hit
-from tokenwise_core.cache.stats import Counters
+from tokenwise_core.cache.stats import Counters, Said
 from tokenwise_core.cache.ticket import Ticket
 from tokenwise_core.cache.warming import Parts
 from tokenwise_core.deadline import Breaker, TooBusy, TooLate, Workers
@@ -40,8 +41,9 @@ ADMIN_S = 30.0
 """Time budget of what a person asks for (feedback, explain)."""
 REPHRASED_S = 600.0
 """How long the same rephrased words are served from memory before they are judged anew."""
-LOG_S = 60.0
-"""A failure of the same kind is logged once in this time."""
+EMBED_S = 60.0
+"""Time budget of embedding one batch in the writer's thread."""
+CLOSE_S = 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,11 +90,12 @@ class Engine:
             limits=options.limits,
             protected=options.policy.protected,
             complete_key=self._complete_key,
+            bounded=lambda work: self.workers.run(work, EMBED_S),
             clock=options.clock,
         )
-        self.behind = Behind(self.keeper.write, self.keeper.idle)
+        self.behind = Behind(self.keeper.write, self.keeper.idle, hurry=self.parts.wait_no_longer)
         self._hit_prefix, self._hit_numbers = secrets.token_hex(6), itertools.count(1)
-        self._logged: dict[tuple[str, str], float] = {}
+        self._said = Said()
 
     # the way of a ticket
 
@@ -159,7 +162,7 @@ class Engine:
         )
 
     def _complete_key(self, ticket: Ticket) -> None:
-        """Give a ticket that came while the embedder was loading its partition; waits for the embedder."""
+        """Give a ticket that came while the embedder was loading its partition; waits for the embedder, not long."""
         if ticket.semantic_reason == "warming" and self.parts.waited_for_embedder():
             ticket.key, ticket.semantic_reason = self._key(ticket), None
 
@@ -362,12 +365,11 @@ class Engine:
         reason = "timeout" if late else "busy" if isinstance(error, TooBusy) else "error"
         self.counters.add(f"failure:{part if reason == 'error' else reason}")
         tripped = reason != "busy" and self.breaker.failed()  # many at once are no fault
-        kind, now = (part, type(error).__name__), time.monotonic()
+        kind = type(error).__name__
         if tripped:
-            log.warning("the cache is off for a while: it failed several times in a row (%s, %s)", *kind)
-        elif now - self._logged.get(kind, float("-inf")) >= LOG_S:
-            self._logged[kind] = now
-            log.warning("the cache failed (%s, %s): the call goes on without", *kind)
+            log.warning("the cache is off for a while: it failed several times in a row (%s, %s)", part, kind)
+        elif self._said.is_due(part, error):
+            log.warning("the cache failed (%s, %s): the call goes on without", part, kind)
         return reason
 
     def load(self) -> None:
@@ -427,7 +429,11 @@ class Engine:
 
     def close(self) -> None:
         """Write what waits, and let go of handles and threads."""
-        self.behind.stop()
+        if self.behind.is_running:
+            self.behind.stop()
+        elif self.parts.opened is not None:
+            with suppress(TooLate, TooBusy):  # counted, but nothing stored
+                self.workers.run(self.keeper.idle, CLOSE_S)
         self.parts.close()
         self.workers.close()
 

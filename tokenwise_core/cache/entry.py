@@ -110,8 +110,9 @@ class Label:
 class HitRecord:
     """One served answer, kept so that `explain` and `feedback` can speak of it. *kind* is "exact", "semantic", …
 
-    *embedder* is the id of what measured the *features*, as in `Label`: feedback may come from a process that has
-    another, or none.
+    *key* is the exact key of the question that was asked, in hex: where the answer was wrong, that question is not
+    served by likeness again. *embedder* is the id of what measured the *features*, as in `Label`: feedback may come
+    from a process that has another, or none.
     """
 
     id: str
@@ -130,6 +131,7 @@ class HitRecord:
     saved_nano: int | None = None
     owner: Scope = field(default_factory=Scope)
     embedder: str = ""
+    key: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

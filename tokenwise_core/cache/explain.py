@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tokenwise_core.cache.entry import HitRecord, Label
-from tokenwise_core.cache.finder import Finder, Policy, without_partition
+from tokenwise_core.cache.finder import Finder, Policy, unlike, without_partition
 from tokenwise_core.cache.keeper import Keeper
 from tokenwise_core.cache.reading import read
 from tokenwise_core.cache.vetoes import VETOES, vetoes
@@ -80,7 +80,8 @@ def explanation(finder: Finder, hit_id: str, *, now: float, policy: Policy) -> E
 def judge_hit(finder: Finder, keeper: Keeper, hit_id: str, *, ok: bool, now: float) -> bool:
     """Take a person's word on a hit: the verifier learns it, and a wrong answer is not served again.
 
-    The entry of a wrong semantic hit stays for its own exact question; that of a wrong exact hit is deleted.
+    After a wrong semantic hit that question is never again served by likeness, and the entry stays for its own exact
+    question; the entry of a wrong exact hit is deleted.
     """
     hit = finder.entries.hit(hit_id)
     if hit is None:
@@ -90,6 +91,8 @@ def judge_hit(finder: Finder, keeper: Keeper, hit_id: str, *, ok: bool, now: flo
         label = Label(features=hit.features, same=ok, ts=now, score=hit.score, source="feedback", embedder=embedder)
         keeper.learn([label])
     finder.entries.mark({hit.seq: (int(ok), int(not ok))})
+    if hit.key and not ok:
+        finder.entries.set_state(unlike(hit.key), "1", owner=hit.owner)
     entry = None if ok else finder.entries.entry(hit.seq, now=now)
     if entry is not None and hit.kind == "semantic":
         finder.entries.delete([hit.seq])

@@ -32,7 +32,6 @@ class Neighbour:
     signature: AnswerSignature
     right: int = 0
     wrong: int = 0
-    age_s: float = 0.0
 
 
 def pair_features(asked: Reading, neighbour: Neighbour) -> tuple[float, ...]:

@@ -134,6 +134,8 @@ class Finder:
         )
         if judgement.index is None:
             return judgement.reason or "below"
+        if self.entries.get_state(unlike(ticket.key.exact.hex())) is not None:
+            return "told_wrong"
         neighbour = neighbours[judgement.index]
         entry = self.entries.entry(neighbour.seq, now=self._clock())
         if entry is None or entry.partition != partition:
@@ -166,8 +168,12 @@ class Finder:
             signature=AnswerSignature.from_json(row.signature),
             right=row.right,
             wrong=row.wrong,
-            age_s=max(now - row.created_at, 0.0),
         )
+
+
+def unlike(key: str) -> str:
+    """Return the name of the state that says: what was served by likeness to this question was wrong."""
+    return f"unlike:{key}"
 
 
 def without_partition(entry: Entry) -> Entry:

@@ -6,9 +6,11 @@ Runs in the writer's thread. A part that fails (an embedder, the database) costs
 from __future__ import annotations
 
 import logging
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 from tokenwise_core.cache.answers import AnswerSignature, same_answer, signature
 from tokenwise_core.cache.entry import CachedAnswer, Entry, HitRecord, Label
@@ -17,14 +19,17 @@ from tokenwise_core.cache.finder import Finder
 from tokenwise_core.cache.gate import exact_only
 from tokenwise_core.cache.reading import edition, read
 from tokenwise_core.cache.request import Hit
-from tokenwise_core.cache.stats import Counters
+from tokenwise_core.cache.stats import Counters, Said
 from tokenwise_core.cache.ticket import Ticket
 from tokenwise_core.cache.verify import labels_of
 from tokenwise_core.embeddings import fits_window
-from tokenwise_core.protocols import Clock
+from tokenwise_core.protocols import Clock, Embedder
 
 log = logging.getLogger("tokenwise.cache")
 
+T = TypeVar("T")
+RETRY_S = 30.0
+"""Pause after an embedder failed at writing, before it is asked again."""
 SWEEP_S = 60.0
 
 
@@ -69,6 +74,7 @@ class HitNote:
             saved_nano=hit.saved.nano,
             owner=ticket.owner,
             embedder=embedder if is_semantic else "",
+            key=ticket.key.exact.hex() if is_semantic and ticket.key is not None else "",
         )
 
 
@@ -92,11 +98,15 @@ class Keeper:
         limits: Limits,
         protected: tuple[str, ...],
         complete_key: Callable[[Ticket], None],
+        bounded: Callable[[Callable[[], Any]], Any],
         clock: Clock,
     ) -> None:
+        """Make it; *bounded* runs work that may hang, and raises where it takes too long."""
         self._finder, self._counters, self._limits = finder, counters, limits
         self._protected, self._clock = protected, clock
-        self._complete_key, self._edition = complete_key, edition(protected)
+        self._complete_key, self._bounded, self._edition = complete_key, bounded, edition(protected)
+        self._said = Said()
+        self._embedder_off_until = float("-inf")
         self._touched: Counter[int] = Counter()
         self._learnt_until = 0
         self._swept = 0.0
@@ -140,9 +150,13 @@ class Keeper:
         try:
             work()
         except Exception as error:
-            self._counters.add(f"failure:{part}")
+            self._count(part, error)
             if lost:
                 self._counters.add("dropped", lost)
+
+    def _count(self, part: str, error: Exception) -> None:
+        self._counters.add(f"failure:{part}")
+        if self._said.is_due(part, error):
             log.warning("the cache could not write (%s): %s", part, type(error).__name__)
 
     def _insert(self, inserts: Sequence[Insert]) -> None:
@@ -168,19 +182,32 @@ class Keeper:
 
     def _embed_missing(self, tickets: Sequence[Ticket]) -> None:
         """Embed, in one batch, the questions that were not looked up by meaning (warming, stored by hand)."""
+        wanted = [ticket for ticket in tickets if ticket.vector is None and self._is_semantic(ticket)]
+        if wanted:
+            self._with_embedder(lambda embedder: _embed(embedder, wanted))
+
+    def _with_embedder(self, work: Callable[[Embedder], T]) -> T | None:
+        """Return what *work* makes; None without an embedder, where it fails or hangs, and for a while after that.
+
+        What is stored meanwhile is found by its exact words only.
+        """
         embedder = self._finder().embedder
-        if embedder is None:
-            return
-        missing = [t for t in tickets if t.vector is None and self._is_semantic(t) and fits_window(embedder, _query(t))]
-        if missing:
-            for ticket, vector in zip(missing, embedder.embed([_query(t) for t in missing]), strict=True):
-                ticket.vector = vector
+        if embedder is None or time.monotonic() < self._embedder_off_until:
+            return None
+        try:
+            made: T = self._bounded(lambda: work(embedder))
+        except Exception as error:
+            self._embedder_off_until = time.monotonic() + RETRY_S
+            self._count("embedder", error)
+            return None
+        return made
 
     @staticmethod
     def _is_semantic(ticket: Ticket) -> bool:
         return (
             ticket.key is not None
             and ticket.key.partition is not None
+            and ticket.semantic_reason != "warming"  # the key holds no embedder
             and exact_only(ticket.request, ticket.key.query) is None
         )
 
@@ -217,8 +244,8 @@ class Keeper:
         return nearest.similarity >= self._limits.merge and same_answer(nearest.signature, made) is True
 
     def _signature(self, answer: CachedAnswer) -> AnswerSignature:
-        embedder = self._finder().embedder
-        return signature(answer, None if embedder is None else embedder.embed)
+        made = self._with_embedder(lambda embedder: signature(answer, embedder.embed))
+        return signature(answer, None) if made is None else made
 
     def _embedder_id(self) -> str:
         embedder = self._finder().embedder
@@ -249,8 +276,12 @@ class Keeper:
     def _send_counts(self) -> None:
         entries = self._finder().entries
         touched, self._touched = self._touched, Counter()
-        if touched:
-            entries.touch(touched, now=self._clock())
+        try:
+            if touched:
+                entries.touch(touched, now=self._clock())
+        except Exception:
+            self._touched.update(touched)
+            raise
         counts = self._counters.take_unsent()
         if not counts:
             return
@@ -259,6 +290,13 @@ class Keeper:
         except Exception:
             self._counters.give_back(counts)
             raise
+
+
+def _embed(embedder: Embedder, tickets: Sequence[Ticket]) -> None:
+    fitting = [ticket for ticket in tickets if fits_window(embedder, _query(ticket))]
+    if fitting:
+        for ticket, vector in zip(fitting, embedder.embed([_query(ticket) for ticket in fitting]), strict=True):
+            ticket.vector = vector
 
 
 def _query(ticket: Ticket) -> str:

@@ -139,12 +139,13 @@ class SemanticCache:
     def begin(self, request: CacheRequest) -> Ticket:
         """Look for an answer, or wait for an equal call in flight; without a hit the caller leads such a call.
 
-        The ticket of a leader must be ended (`complete`, `abandon`): others wait for it.
+        The ticket of a leader must be ended (`complete`, `abandon`): others wait for it. On the thread of a running
+        event loop nobody is waited for: the call in flight may need that loop to end.
         """
         engine = self._engine
         ticket = engine.ticket(request)
-        if engine.is_settled(ticket):
-            return ticket
+        if engine.is_settled(ticket) or _on_a_loop():
+            return ticket if engine.is_settled(ticket) else engine.search(ticket)
         flight = engine.followed(ticket)
         if flight is not None and engine.has_joined(ticket, flight.wait(JOIN_S)):
             return ticket
@@ -327,6 +328,15 @@ class SemanticCache:
         if name is None:
             raise BadInput("no namespace is in force here: name the one that is meant")
         return name
+
+
+def _on_a_loop() -> bool:
+    """Say whether this thread runs an event loop."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 def _check(*, max_error: float, explore: float, jitter: float, merge: float | None, deadline_ms: float) -> None:

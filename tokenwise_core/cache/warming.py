@@ -25,6 +25,8 @@ log = logging.getLogger("tokenwise.cache")
 
 RETRY_S = 30.0
 """Pause after an embedder could not be loaded, before it is tried again."""
+LOAD_S = 30.0
+"""How long the writer waits for an embedder that is loading, before it stores answers for exact hits only."""
 
 
 class Parts:
@@ -47,6 +49,7 @@ class Parts:
         self._finder: Finder | None = None
         self._lock = threading.Lock()
         self._warming = threading.Lock()
+        self._tried_once = threading.Event()
         self._tried = float("-inf")
         self.embedder_id: str | None = None
         self.is_missing = embedder is None
@@ -87,7 +90,10 @@ class Parts:
         try:
             self._tried = time.monotonic()
             finder = self.finder()
-            self.waited_for_embedder()
+            try:
+                self._load_embedder()
+            finally:
+                self._tried_once.set()
             if self.embedder is None:
                 finder.embedder = None
             else:
@@ -99,19 +105,21 @@ class Parts:
             self._warming.release()
 
     def waited_for_embedder(self) -> bool:
-        """Load the embedder here and now, unless that failed; True where it is loaded."""
-        if self.embedder_id is None:
-            with self._lock:
-                if self.embedder_id is None:
-                    self._load_embedder()
+        """Wait for the embedder's first loading to end, but not for ever; True where it is loaded."""
+        self._tried_once.wait(LOAD_S)
+        self._tried_once.set()  # one that hangs is waited for once
         return self.embedder_id is not None
+
+    def wait_no_longer(self) -> None:
+        """Let who waits for the embedder go on without."""
+        self._tried_once.set()
 
     def retry_at_once(self) -> None:
         """Forget that loading failed a moment ago."""
         self._tried = float("-inf")
 
     def _load_embedder(self) -> None:
-        if self.embedder is None:
+        if self.embedder is None or self.embedder_id is not None:
             return
         try:
             self.embedder.embed(["warm"])

@@ -532,3 +532,34 @@ def test_terms_protected_since_an_entry_was_stored_hold_for_it_too() -> None:
     assert later.lookup(asked("how do I reset the password of the Blue account")).hit is not None
     ticket = later.lookup(asked("How do I reset the password of the account?"))
     assert (ticket.hit, ticket.reason) == (None, "veto:protected")
+
+
+def test_a_question_that_was_answered_wrongly_is_not_served_by_likeness_again_whoever_else_says_the_same() -> None:
+    cache, model = make_cache(merge=None), Model()
+    for text in (QUESTION, f"{QUESTION}!", f"{QUESTION}?!"):
+        cache.put(asked(text), answer())
+    cache.flush()
+    hit = cache.lookup(asked(REPHRASED)).hit
+    assert hit is not None
+    assert hit.kind == "semantic"
+    assert cache.feedback(hit.id, ok=False)
+    ticket = cache.lookup(asked(REPHRASED))
+    assert (ticket.hit, ticket.reason) == (None, "told_wrong")
+    ticket.complete(answer("The right one."))
+    again = cache.run(asked(REPHRASED), model)
+    assert again.hit is not None
+    assert again.answer.text == "The right one."
+
+
+async def test_a_blocking_call_on_the_loops_thread_waits_for_nobody() -> None:
+    cache, model = make_cache(), Model()
+
+    async def slow() -> object:
+        await asyncio.sleep(0.05)
+        return answer()
+
+    awaited = asyncio.create_task(cache.arun(asked(), slow))  # type: ignore[arg-type]
+    await asyncio.sleep(0.01)
+    assert cache.run(asked(), model).answer.text == "Press the button."  # else it would wait for the loop it blocks
+    assert model.calls == 1
+    await awaited

@@ -102,7 +102,7 @@ HIT: Mapping[str, Check] = {
     "id": is_text, "ts": is_number, "seq": is_count, "kind": is_text, "namespace": is_text, "query": is_text,
     "similarity": is_number, "score": is_number, "bound": is_number, "agreement": is_number, "features": is_numbers,
     "age_s": is_number, "saved_tokens": is_count, "saved_nano": is_count, "owner": is_object,
-    "embedder": is_text,
+    "embedder": is_text, "key": is_text,
 }  # fmt: skip
 
 
