@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any, TypeVar
 
-from langchain_core.documents import Document
 from langchain_core.messages import BaseMessage
 from langchain_core.runnables import Runnable, RunnableConfig
 from langchain_core.runnables.utils import ConfigurableFieldSpec
@@ -20,7 +19,7 @@ from tokenwise_core.switch import enabled
 from tokenwise_langchain.cache.chains import QueryOf, make_up, streams_by_parts, take_apart
 from tokenwise_langchain.cache.parameters import canonical
 from tokenwise_langchain.cache.requests import Guard, scoped, whose
-from tokenwise_langchain.cache.turn import Turn, document_tag, tags_of
+from tokenwise_langchain.cache.turn import TagOf, Turn, document_tags, tags_of
 
 In = TypeVar("In")
 Out = TypeVar("Out")
@@ -42,9 +41,9 @@ class CachedRunnable(Runnable[In, Out]):
     answers are gone. *category* is the one whose life and vetoes *cache* may have set apart.
 
     An answer depends on *tags* (a list, or a callable of the input) and on the documents that went in, were retrieved
-    or came out, each under *tag_of* it. What may come out: texts, AI messages, documents, plain data, and pydantic
-    objects of the chain's output type or of *models*; anything else is returned and not stored. So are streams that
-    were broken off, and answers of which a part was truncated or refused.
+    or came out, each under *tag_of* it: by default its id and its source. What may come out: texts, AI messages,
+    documents, plain data, and pydantic objects of the chain's output type or of *models*; anything else is returned and
+    not stored. So are streams that were broken off, and answers of which a part was truncated or refused.
 
     Equal calls at the same time make one. A hit runs a model that plays it back, so that handlers see it, marked.
     """
@@ -58,7 +57,7 @@ class CachedRunnable(Runnable[In, Out]):
         name: str | None = None,
         version: str = "",
         tags: Sequence[str] | Callable[[In], Iterable[str]] = (),
-        tag_of: Callable[[Document], str | None] = document_tag,
+        tag_of: TagOf = document_tags,
         models: Sequence[type[BaseModel]] = (),
         category: str | None = None,
     ) -> None:
@@ -143,8 +142,7 @@ class CachedRunnable(Runnable[In, Out]):
             ticket = self.cache.begin(self._request(given, config, kwargs))
         turn = self._turn(ticket, config)
         if turn.replay is not None:
-            turn.replay.invoke(turn.question, turn.config)
-            return turn.found  # type: ignore[no-any-return]  # what the chain returned once
+            return turn.answer(turn.replay.invoke(turn.question, turn.config))  # type: ignore[no-any-return]
         with turn:
             output = self.runnable.invoke(given, turn.config, **kwargs)
             turn.complete(output)
@@ -156,8 +154,7 @@ class CachedRunnable(Runnable[In, Out]):
             ticket = await self.cache.abegin(self._request(given, config, kwargs))
         turn = self._turn(ticket, config)
         if turn.replay is not None:
-            await turn.replay.ainvoke(turn.question, turn.config)
-            return turn.found  # type: ignore[no-any-return]
+            return turn.answer(await turn.replay.ainvoke(turn.question, turn.config))  # type: ignore[no-any-return]
         with turn:
             output = await self.runnable.ainvoke(given, turn.config, **kwargs)
             turn.complete(output)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
@@ -31,24 +31,25 @@ from tokenwise_langchain.cache.overheard import Overheard
 from tokenwise_langchain.cache.requests import Guard, facts_of, with_facts
 from tokenwise_langchain.cache.served import ServedModel, unbilled
 
-TagOf = Callable[[Document], str | None]
+TagOf = Callable[[Document], str | Iterable[str] | None]
 
 
-def document_tag(document: Document) -> str | None:
-    """Return `doc:<id>`, else `doc:<source>`; None for a document with neither."""
-    name = document.id or document.metadata.get("id") or document.metadata.get("source")
-    return None if name is None else f"doc:{name}"
+def document_tags(document: Document) -> tuple[str, ...]:
+    """Return `doc:<id>` and `doc:<source>`, where it has them: stores give each chunk an id, people know the source."""
+    names = (document.id, document.metadata.get("id"), document.metadata.get("source"))
+    return tuple(dict.fromkeys(f"doc:{name}" for name in names if name is not None))
 
 
 def tags_of(value: Any, tag_of: TagOf) -> Iterator[str]:
     """Yield the tags of all documents in an input or output."""
-    tags = (tag_of(document) for document in documents_in(value))
-    return (tag for tag in tags if tag)
+    for document in documents_in(value):
+        tags = tag_of(document)
+        yield from (tag for tag in ((tags,) if isinstance(tags, str) else tags or ()) if tag)
 
 
 class Turn:
-    """With a *replay*, run that and return *found*; without, run the chain under *config* inside of this as a context,
-    and complete it. A turn that is not completed stores nothing.
+    """With a *replay*, run that and return its `answer`; without, run the chain under *config* inside of this as a
+    context, and complete it. A turn that is not completed stores nothing.
     """
 
     def __init__(
@@ -117,6 +118,12 @@ class Turn:
         """Store what the pieces of a stream make that came to its end."""
         with self._guard("put together"):
             self.complete(put_together(pieces))
+
+    def answer(self, played: AIMessage) -> Any:
+        """Return what was found; a message under the id of the replay's run, by which LangGraph knows that it has
+        streamed it already.
+        """
+        return self.found.model_copy(update={"id": played.id}) if isinstance(self.found, AIMessage) else self.found
 
     def pieces(self, played: Sequence[AIMessageChunk], *, by_parts: bool) -> Iterator[Any]:
         """Yield what was found in pieces, a dict *by_parts* or whole; *played* are those of the replay's run."""
