@@ -140,12 +140,21 @@ def _candidate(asked: Reading, neighbours: Sequence[Neighbour], off: Collection[
     fired = [vetoes(asked, one.reading, off=off) for one in neighbours]
     groups = _groups(neighbours)
     group = max(groups, key=lambda places: sum(weights[place] for place in places))
-    twin = next((place for place, one in enumerate(neighbours) if _is_twin(asked, one) and not fired[place]), None)
+    twin = next((place for place, one in enumerate(neighbours) if not fired[place] and _is_nearly(asked, one)), None)
     if twin is not None:
         group = next(places for places in groups if twin in places)
+        weights = [0.0 if fired[place] and place not in group else weight for place, weight in enumerate(weights)]
     place = twin if twin is not None else next((place for place in group if not fired[place]), group[0])
     agreement = sum(weights[place] for place in group) / sum(weights)
     return _Candidate(place=place, group=group, agreement=agreement, vetoes=fired[place])
+
+
+def _is_nearly(asked: Reading, neighbour: Neighbour) -> bool:
+    """Say whether the stored question is this one in other spelling or other small words: its look-alikes are others.
+
+    Then the neighbours that a veto forbids have no say in what the answer is.
+    """
+    return _is_twin(asked, neighbour) or _near_identical(asked, neighbour)
 
 
 def _is_twin(asked: Reading, neighbour: Neighbour) -> bool:

@@ -240,3 +240,9 @@ def test_the_same_words_are_served_whatever_their_look_alikes_answer():
     near += [neighbour(REPHRASED, 0.99, f"of another {n % 2}") for n in range(6)]
     judgement = ask(near, Verifier(explore=0))
     assert judgement.index == 0
+
+
+def test_look_alikes_that_a_veto_forbids_do_not_outvote_the_question_itself():
+    near = [neighbour("How do I reset a Hub 3 to factory settings?", 0.998, "of three")]
+    near += [neighbour(f"How do I reset a Hub {n} to factory settings?", 0.99, "of another") for n in (2, 4, 5, 6)]
+    assert ask(near, Verifier(explore=0), "How can I reset a Hub 3 to factory settings?").index == 0
