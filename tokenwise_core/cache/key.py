@@ -12,8 +12,9 @@ from typing import Any, Literal
 from tokenwise_core.cache.request import CacheRequest
 from tokenwise_core.errors import BadInput
 from tokenwise_core.messages import Message, Prompt, ToolDefinition
+from tokenwise_core.tokens.memo import Memo, content_key
 
-SCHEMA = 1
+SCHEMA = 2
 """Version of the key's material: raised whenever the same request would hash another way."""
 DIGEST_BYTES = 16
 _PLACEHOLDER = "\x00query\x00"
@@ -150,12 +151,27 @@ def _within(rows: list[list[Any]], messages: Sequence[Message], mode: ContextMod
     return [rows[i] for i in sorted(fixed)]
 
 
-def _tools(prompt: Prompt) -> list[Any]:
-    """Return the tools in the order of their names: the order in which they are offered changes no meaning."""
-    return sorted((_tool(tool) for tool in prompt.tools), key=_encode)
+def _tools(prompt: Prompt) -> list[str]:
+    """Return the tools' digests, sorted: the order in which they are offered changes no meaning."""
+    return sorted(_tool_digest(tool) for tool in prompt.tools)
 
 
-def _tool(tool: ToolDefinition) -> list[Any]:
+def _tool_digest(tool: ToolDefinition) -> str:
+    """Hash one tool's canonical JSON; once for each content, since the same tools come with every call of an agent."""
+    shown = _shown(tool)
+    content = content_key(shown)
+    digest = None if content is None else _tool_digests.get(content)
+    if digest is None:
+        digest = _digest(_encode(shown)).hex()
+        if content is not None:
+            _tool_digests.put(content, digest)
+    return digest
+
+
+_tool_digests: Memo[str] = Memo(4_096)
+
+
+def _shown(tool: ToolDefinition) -> list[Any]:
     return [
         tool.kind,
         tool.name,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import marshal
 from collections.abc import Hashable
+from hashlib import blake2b
 from typing import Any, Generic, TypeVar
 
 V = TypeVar("V")
@@ -28,6 +29,19 @@ def schema_key(schema: Any) -> Hashable:
         return marshal.dumps(schema, 2)
     except ValueError:  # another Mapping, or values that JSON does not know
         return repr(schema)
+
+
+def content_key(value: Any) -> bytes | None:
+    """Return a hash of plain data by its content, order included; None for what holds anything but plain data.
+
+    A class or an object has no content to go by: two of one name may differ, and one may change. So equal keys are
+    equal data (a buffer, an array for one, counts as its bytes), and data changed in place has another key. The order
+    of names counts: this is no canonical form, and for this process alone.
+    """
+    try:
+        return blake2b(marshal.dumps(value, 2), digest_size=16).digest()
+    except ValueError:
+        return None
 
 
 class Memo(Generic[V]):
