@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 from langchain_core.embeddings import Embeddings
 from langchain_core.messages import BaseMessage
-from langchain_core.utils.function_calling import convert_to_openai_tool
 from numpy.typing import NDArray
 
 from tokenwise_core.embeddings import UNKNOWN_WINDOW_BYTES, unit, within_bytes
@@ -29,6 +28,7 @@ from tokenwise_core.protocols import Embedder
 from tokenwise_core.usage.components import Component
 from tokenwise_core.usage.parameters import counted_options, listed, read_output_schema, read_tags, read_tools
 from tokenwise_langchain.blocks import Fields, as_json, as_text, read_content
+from tokenwise_langchain.wire import openai_tool
 
 _ROLES: Mapping[str, Role] = {
     "human": "user", "user": "user", "ai": "assistant", "assistant": "assistant", "system": "system",
@@ -127,7 +127,7 @@ def to_tools(params: Fields) -> tuple[ToolDefinition, ...]:
 def _as_openai_tool(raw: Any) -> Fields:
     """Convert a tool object that an integration binds as it is; one that cannot be converted keeps its name."""
     try:
-        return convert_to_openai_tool(raw)
+        return openai_tool(raw)
     except (TypeError, ValueError, AttributeError):
         return {"type": type(raw).__name__}
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Iterable, Mapping
@@ -20,10 +19,11 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.load import dumpd
 from langchain_core.messages import BaseMessage
 from langchain_core.tools import BaseTool
-from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import BaseModel, PydanticUserError, SecretStr, TypeAdapter
 
-from tokenwise_langchain.blocks import Fields
+from tokenwise_core.tokens.memo import Memo, content_key
+from tokenwise_langchain.blocks import Fields, digest_of
+from tokenwise_langchain.wire import openai_tool
 
 _UNIMPORTANT = frozenset(
     ("cache", "callbacks", "callback_manager", "verbose", "tags", "metadata", "name", "profile", "rate_limiter",
@@ -76,12 +76,26 @@ def called(model: BaseChatModel, params: Fields) -> Called:
 
 
 def call_parameters(params: Fields) -> dict[str, Any]:
-    """Return the parameters of one call; in which order tools are offered changes no meaning."""
-    parameters: dict[str, Any] = canonical(important(params))
-    for name in ("tools", "functions"):
-        if isinstance(parameters.get(name), list):
-            parameters[name] = sorted(parameters[name], key=lambda tool: json.dumps(tool, sort_keys=True, default=str))
+    """Return the parameters of one call, its tools as hashes; in which order they are offered changes no meaning."""
+    given = important(params)
+    tools = {name: given.pop(name) for name in ("tools", "functions") if isinstance(given.get(name), list | tuple)}
+    parameters: dict[str, Any] = canonical(given)
+    parameters.update((name, sorted(_tool_digest(tool) for tool in offered)) for name, offered in tools.items())
     return {name: value for name, value in parameters.items() if value != []}
+
+
+def _tool_digest(tool: Any) -> str:
+    """Hash a tool's canonical JSON, once for each content of a dict: the same tools come with every call."""
+    content = content_key(tool)
+    digest = None if content is None else _tool_digests.get(content)
+    if digest is None:
+        digest = digest_of(canonical(tool, depth=2))  # as deep as it stands in a call's parameters
+        if content is not None:
+            _tool_digests.put(content, digest)
+    return digest
+
+
+_tool_digests: Memo[str] = Memo(4_096)
 
 
 def model_name(model: BaseChatModel) -> str:
@@ -133,7 +147,7 @@ def _canonical_object(value: Any, depth: int) -> Any:
     if isinstance(value, type):
         return _canonical_class(value)
     if isinstance(value, BaseTool):
-        return canonical(convert_to_openai_tool(value), depth + 1)
+        return canonical(openai_tool(value), depth + 1)
     if isinstance(value, BaseChatModel):
         return model_parameters(value)
     if isinstance(value, BaseMessage | Document):
@@ -201,4 +215,4 @@ def _path(kind: type) -> str:
 
 def tool_parameters(tools: Iterable[Any]) -> list[Any]:
     """Return tools in the form that is bound: dicts of the provider's own stay as they are."""
-    return [tool if isinstance(tool, Mapping) else convert_to_openai_tool(tool) for tool in tools]
+    return [tool if isinstance(tool, Mapping) else openai_tool(tool) for tool in tools]
