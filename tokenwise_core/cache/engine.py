@@ -177,7 +177,7 @@ class Engine:
             return
         elif kept.judgement is None:
             self._serve(ticket, kept, "exact")
-        elif _is_judged_alike(kept, ticket):
+        elif ticket.is_judged_like(kept):
             ticket.judgement = kept.judgement
             self._serve(ticket, kept, "semantic", similarity=kept.similarity)
 
@@ -280,7 +280,7 @@ class Engine:
     def _complete(self, ticket: Ticket, answer: CachedAnswer) -> None:
         """Take the model's answer: memory, those who wait, and the store behind. Never raises."""
         try:
-            refused = refused_answer(answer, tool_calls=self._options.tool_calls)
+            refused = self._refused(answer)
             if ticket.key is None or refused is not None:
                 if refused is not None:
                     self.counters.add(f"refused:{refused}")
@@ -294,6 +294,13 @@ class Engine:
                 self.counters.add("dropped")
         except Exception as error:
             self.failed("store", error)
+
+    def takes(self, ticket: Ticket, answer: CachedAnswer) -> bool:
+        """Say whether *answer* would be stored."""
+        return ticket.key is not None and self._refused(answer) is None
+
+    def _refused(self, answer: CachedAnswer) -> str | None:
+        return refused_answer(answer, tool_calls=self._options.tool_calls)
 
     def _entry(self, ticket: Ticket, answer: CachedAnswer) -> Entry:
         assert ticket.key is not None
@@ -436,9 +443,3 @@ class Engine:
                 self.workers.run(self.keeper.idle, CLOSE_S)
         self.parts.close()
         self.workers.close()
-
-
-def _is_judged_alike(kept: Kept, ticket: Ticket) -> bool:
-    """Say whether what was judged for a rephrased question would be for this one: not stricter, with equal vetoes."""
-    request = ticket.request
-    return request.max_error is None and ticket.semantic_reason is None and kept.judged_as == request.category

@@ -25,7 +25,7 @@ from tokenwise_core.cache.shadow import ShadowReport, shadow_report
 from tokenwise_core.cache.stats import CacheStats
 from tokenwise_core.cache.ticket import Ticket
 from tokenwise_core.embeddings import default_embedder
-from tokenwise_core.errors import BadInput
+from tokenwise_core.errors import BadInput, StoreError
 from tokenwise_core.protocols import Clock, Embedder
 from tokenwise_core.settings import load_settings
 from tokenwise_core.usage.pricing import PriceBook
@@ -210,10 +210,11 @@ class SemanticCache:
         self.ready()
         stored = 0
         shown = track(pairs, description="warming the cache", total=total, disable=progress is False, transient=True)
-        for request, answer in shown:
-            self.put(request, answer)
-            stored += 1
-            if stored % 500 == 0:
+        for number, (request, answer) in enumerate(shown, 1):
+            ticket = self._engine.ticket(request, counted=False)
+            stored += self._engine.takes(ticket, answer)
+            ticket.complete(answer)
+            if number % 500 == 0:
                 self.flush(ADMIN_S)
         self.flush(ADMIN_S)
         return stored
@@ -269,14 +270,14 @@ class SemanticCache:
 
     def clear(self, namespace: str | None = None) -> int:
         """Delete all entries, or those of one namespace; return how many."""
-        self.flush()
+        self._write_first()
         deleted = self.entries.clear(namespace=None if namespace is None else self._named(namespace))
         self._engine.forget()
         return deleted
 
     def purge(self, *, user: str | None = None, session: str | None = None, application: str | None = None) -> int:
         """Delete what was stored for a user, a session or an application; return how many entries."""
-        self.flush()
+        self._write_first()
         deleted = self.entries.purge(user=user, session=session, application=application)
         self._engine.forget()
         return deleted
@@ -321,6 +322,11 @@ class SemanticCache:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(**state)  # type: ignore[misc]  # a copy is a cache of the same settings
+
+    def _write_first(self) -> None:
+        """Write what waits, so that what is deleted next does not come back; `StoreError` where that takes too long."""
+        if not self.flush(ADMIN_S):
+            raise StoreError("what waits could not be written: nothing was deleted, try again", url=self.entries.url)
 
     def _named(self, namespace: str | None) -> str:
         namespaces = self._options.namespaces

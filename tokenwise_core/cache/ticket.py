@@ -56,6 +56,11 @@ class Ticket:
         self.ended = False
         self.spent_s = 0.0  # of the deadline
 
+    def is_judged_like(self, kept: Kept) -> bool:
+        """Say whether what was judged for a rephrased question would be for this one: not stricter, with equal vetoes."""
+        request = self.request
+        return request.max_error is None and self.semantic_reason is None and kept.judged_as == request.category
+
     def complete(self, answer: CachedAnswer) -> None:
         """Hand over the model's answer: it is stored behind, and given to those who wait for an equal call."""
         if not self.ended:

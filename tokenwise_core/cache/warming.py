@@ -89,11 +89,7 @@ class Parts:
             return
         try:
             self._tried = time.monotonic()
-            finder = self.finder()
-            try:
-                self._load_embedder()
-            finally:
-                self._tried_once.set()
+            finder = self._opened_with_embedder()
             if self.embedder is None:
                 finder.embedder = None
             else:
@@ -103,6 +99,16 @@ class Parts:
             self.ready.set()
         finally:
             self._warming.release()
+
+    def _opened_with_embedder(self) -> Finder:
+        """Open the store and load the embedder, each whatever becomes of the other."""
+        try:
+            return self.finder()
+        finally:
+            try:
+                self._load_embedder()
+            finally:
+                self._tried_once.set()
 
     def waited_for_embedder(self) -> bool:
         """Wait for the embedder's first loading to end, but not for ever; True where it is loaded."""

@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from tests.core.cache.harness import Broken, answer, asked, make_cache
+from tests.core.cache.harness import REPHRASED, Broken, answer, asked, make_cache
 from tokenwise_core.cache import MemoryEntries, SemanticCache, SQLiteEntries, warming
+from tokenwise_core.errors import StoreError
 from tokenwise_core.testing import HashEmbedder
 
 
@@ -118,3 +119,29 @@ def test_a_worker_process_that_ends_has_stored_its_answer(method: str, tmp_path:
     process.join(60)
     assert process.exitcode == 0
     assert is_stored(SQLiteEntries(path))
+
+
+def test_a_store_that_is_damaged_when_it_is_opened_holds_nothing_up(tmp_path: Path) -> None:
+    path = tmp_path / "cache.sqlite"
+    path.write_bytes(b"no database" * 1000)
+    cache = make_cache(entries=SQLiteEntries(path))
+    cache.lookup(asked()).complete(answer())
+    assert cache.flush()
+    assert is_stored(SQLiteEntries(path))
+    assert cache.lookup(asked(REPHRASED)).hit is not None
+
+
+def test_a_purge_that_cannot_reach_what_waits_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tokenwise_core.cache.semantic.ADMIN_S", 0.02)
+    entries = Broken(MemoryEntries(), ["put"], hangs=True)
+    cache = make_cache(entries=entries)
+    cache.put(asked(), answer())
+    for delete in (lambda: cache.purge(user="ada"), cache.clear):
+        with pytest.raises(StoreError):
+            delete()
+    entries.release.set()
+
+
+def test_warming_tells_how_many_answers_were_handed_to_the_store() -> None:
+    pairs = [(asked("a?"), answer()), (asked("b?"), answer(complete=False))]
+    assert make_cache().warm(pairs, progress=False) == 1
