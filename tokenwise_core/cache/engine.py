@@ -116,6 +116,7 @@ class Engine:
     def _new_ticket(self, request: CacheRequest, *, counted: bool) -> Ticket:
         """Return a ticket with its namespace, or the reason why it has no cache."""
         ticket = Ticket(request, namespace=None, owner=current_scope(), complete=self._complete)
+        ticket.by_hand = not counted
         if not enabled():
             ticket.reason = "disabled"
         elif (namespace := self._options.namespaces.current()) is None:

@@ -31,6 +31,8 @@ T = TypeVar("T")
 RETRY_S = 30.0
 """Pause after an embedder failed at writing, before it is asked again."""
 SWEEP_S = 60.0
+REPLACED = "replaced"
+"""The epoch that moves when an answer was corrected: nothing stands under it, but all memories are emptied."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,7 +172,10 @@ class Keeper:
         for insert in inserts:
             self._judge_would_be(insert, labels)
             entries.append(self._finished(insert, labels, marks))
+        corrects = any(self._corrects(insert) for insert in inserts)
         seqs = finder.entries.put(entries)
+        if corrects:
+            finder.entries.bump(REPLACED)  # memories elsewhere hold the older answer, here under rephrased words
         for insert, seq in zip(inserts, seqs, strict=True):
             insert.kept.seq = seq
         self._counters.add("stored", len(seqs))
@@ -179,6 +184,14 @@ class Keeper:
         if labels:
             self.learn(labels)
         self._keep_quota({insert.entry.namespace for insert in inserts})
+
+    def _corrects(self, insert: Insert) -> bool:
+        """Say whether an answer stored by hand takes the place of another."""
+        if not insert.ticket.by_hand:
+            return False
+        old = self._finder().entries.get(insert.entry.key, now=self._clock())
+        new = insert.entry.answer
+        return old is not None and (old.answer.text, old.answer.payload) != (new.text, new.payload)
 
     def _embed_missing(self, tickets: Sequence[Ticket]) -> None:
         """Embed, in one batch, the questions that were not looked up by meaning (warming, stored by hand)."""

@@ -28,8 +28,8 @@ class Ticket:
     """
 
     __slots__ = (
-        "_complete", "asked", "ended", "epochs", "flight", "hit", "judgement", "key", "namespace", "neighbours",
-        "owner", "reason", "request", "semantic_reason", "spent_s", "vector", "would_be",
+        "_complete", "asked", "by_hand", "ended", "epochs", "flight", "hit", "judgement", "key", "namespace",
+        "neighbours", "owner", "reason", "request", "semantic_reason", "spent_s", "vector", "would_be",
     )  # fmt: skip
 
     def __init__(
@@ -53,11 +53,11 @@ class Ticket:
         self.judgement: Judgement | None = None
         self.would_be: Hit | None = None
         self.epochs: Mapping[str, int] = {}
-        self.ended = False
+        self.ended = self.by_hand = False
         self.spent_s = 0.0  # of the deadline
 
     def is_judged_like(self, kept: Kept) -> bool:
-        """Say whether what was judged for a rephrased question would be for this one: not stricter, with equal vetoes."""
+        """Say whether what was judged for a rephrased question holds for this one: not stricter, with equal vetoes."""
         request = self.request
         return request.max_error is None and self.semantic_reason is None and kept.judged_as == request.category
 

@@ -194,3 +194,19 @@ def test_many_questions_at_once_are_no_fault() -> None:
         thread.join(10)
     assert cache.stats().failures == {}
     assert cache.stats().misses == {"cold": 60}
+
+
+def test_an_answer_corrected_by_hand_replaces_the_older_one_in_every_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, there = two_processes(tmp_path)
+    questions = [asked(tags=("doc:1",)), asked(REPHRASED, tags=("doc:1",))]
+    for cache in (here, there):
+        assert [bool(cache.lookup(question).hit) for question in questions] == [True, True]
+    there.put(questions[0], answer("Call us."))
+    there.flush()
+    for cache in (here, there):
+        with monkeypatch.context() as patch:
+            grow_stale(cache, patch)
+            hits = [cache.lookup(question).hit for question in questions]
+        assert [hit.answer.text for hit in hits if hit is not None] == ["Call us."] * 2
