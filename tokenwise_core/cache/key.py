@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,12 +15,13 @@ from tokenwise_core.errors import BadInput
 from tokenwise_core.messages import Message, Prompt, ToolDefinition
 from tokenwise_core.tokens.memo import Memo, content_key
 
-SCHEMA = 2
+SCHEMA = 3
 """Version of the key's material: raised whenever the same request would hash another way."""
 DIGEST_BYTES = 16
 _PLACEHOLDER = "\x00query\x00"
 _QUESTION_TAG = "user_input"
 _SUMMARY_TAG = "summary"
+_LOOSE_ENDS = re.compile(r"[ \t]\n")
 _encode = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"), default=str).encode
 
 
@@ -80,13 +82,13 @@ def request_key(
             request.parameters, request.extra, _tools(request.prompt), _schema(request.prompt), request.prompt.options,
         ]
     )  # fmt: skip
-    whole = _encode(rows)
-    exact = _digest(fixed, whole, (request.query or "") if query is None else query)
+    whole = _hashed(fixed, _encode(rows))
+    exact = _digest(whole, "asked", (request.query or "") if query is None else query)
     if query is None or not query.strip():
         return RequestKey(exact=exact, partition=None, query=None)
     mode = context or ContextMode()
-    shown = whole if mode.kind == "exact" else _encode(_within(rows, messages, mode))
-    return RequestKey(exact=exact, partition=_digest(fixed, shown, embedder, mode.label), query=query)
+    shown = whole if mode.kind == "exact" else _hashed(fixed, _encode(_within(rows, messages, mode)))
+    return RequestKey(exact=exact, partition=_digest(shown, "near", embedder, mode.label), query=query)
 
 
 def question(request: CacheRequest) -> tuple[int, int, int] | None:
@@ -162,7 +164,7 @@ def _tool_digest(tool: ToolDefinition) -> str:
     content = content_key(shown)
     digest = None if content is None else _tool_digests.get(content)
     if digest is None:
-        digest = _digest(_encode(shown)).hex()
+        digest = _hashed(_encode(shown)).hexdigest()
         if content is not None:
             _tool_digests.put(content, digest)
     return digest
@@ -189,17 +191,21 @@ def _schema(prompt: Prompt) -> Mapping[str, Any] | None:
 
 def _fold(text: str) -> str:
     """Fold what no model reads differently: Unicode composition, line ends, blanks at line ends and around."""
-    if text.isascii() and "\r" not in text and " \n" not in text and "\t\n" not in text:
+    if text.isascii() and ("\n" not in text or not _LOOSE_ENDS.search(text)) and "\r" not in text:
         return text.strip()
     text = unicodedata.normalize("NFC", text).replace("\r\n", "\n").replace("\r", "\n")
     return "\n".join(line.rstrip(" \t") for line in text.split("\n")).strip()
 
 
-def _digest(*parts: str) -> bytes:
-    """Hash the parts with their lengths, so that no two lists of parts run together."""
-    hashed = blake2b(digest_size=DIGEST_BYTES)
-    for part in parts:
-        data = part.encode("utf-8", "surrogatepass")
-        hashed.update(len(data).to_bytes(8, "big"))
-        hashed.update(data)
+def _hashed(*parts: str) -> blake2b:
+    """Begin a hash with the parts and their lengths, so that no two lists of parts run together."""
+    encoded = [part.encode("utf-8", "surrogatepass") for part in parts]
+    lengths = ",".join([str(len(part)) for part in encoded])
+    return blake2b(b"".join((lengths.encode(), b";", *encoded)), digest_size=DIGEST_BYTES)
+
+
+def _digest(begun: blake2b, *parts: str) -> bytes:
+    """Return the digest of what was *begun* and the parts."""
+    hashed = begun.copy()
+    hashed.update(_hashed(*parts).digest())
     return hashed.digest()
