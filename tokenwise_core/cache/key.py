@@ -15,7 +15,7 @@ from tokenwise_core.errors import BadInput
 from tokenwise_core.messages import Message, Prompt, ToolDefinition
 from tokenwise_core.tokens.memo import Memo, content_key
 
-SCHEMA = 3
+SCHEMA = 1
 """Version of the key's material: raised whenever the same request would hash another way."""
 DIGEST_BYTES = 16
 _PLACEHOLDER = "\x00query\x00"
