@@ -211,8 +211,13 @@ class Breaker:
 
     def __init__(self, *, clock: Clock, failures: int = 5, pause_s: float = 30.0) -> None:
         self._clock, self._limit, self._pause_s = clock, failures, pause_s
-        self._failures, self._closed_until = 0, 0.0
+        self._failures, self._closed_until, self._failed_at = 0, 0.0, float("-inf")
         self.trips = 0
+
+    @property
+    def now(self) -> float:
+        """Return the time by the breaker's clock."""
+        return self._clock()
 
     @property
     def is_open(self) -> bool:
@@ -234,8 +239,14 @@ class Breaker:
         """Close it."""
         self._failures = 0
 
-    def failed(self) -> bool:
-        """Count a failure in a row; True where this one turned the lever off."""
+    def failed(self, *, since: float | None = None) -> bool:
+        """Count a failure in a row; True where this one turned the lever off.
+
+        What ran side by side fails once: work that was begun, at *since*, before the last failure is not counted.
+        """
+        if since is not None and since < self._failed_at:
+            return False
+        self._failed_at = self._clock()
         self._failures += 1
         if self._failures < self._limit:
             return False

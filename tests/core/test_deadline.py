@@ -140,3 +140,16 @@ def _retried(workers: Workers, barrier: threading.Barrier) -> None:
 async def test_a_hundred_tasks_at_once_find_room() -> None:
     workers = Workers(max_threads=2)
     assert await asyncio.gather(*(workers.arun(lambda n=n: n, 10) for n in range(100))) == list(range(100))
+
+
+def test_what_ran_side_by_side_fails_once() -> None:
+    clock = FakeClock()
+    breaker = Breaker(clock=clock, failures=2)
+    began = breaker.now
+    clock.advance(0.15)
+    for _ in range(10):
+        breaker.failed(since=began)
+    assert not breaker.is_tripped
+    clock.advance(0.15)
+    breaker.failed(since=clock())
+    assert breaker.is_tripped

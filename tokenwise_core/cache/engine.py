@@ -345,34 +345,34 @@ class Engine:
 
     def _bounded(self, work: Callable[[], T], ticket: Ticket) -> T | None:
         """Return what *work* returns within the deadline; None, counted and logged, where it fails or is late."""
-        began = time.monotonic()
+        began = self.breaker.now
         try:
             value = self.workers.run(work, self._options.deadline_s - ticket.spent_s)
         except (TooLate, TooBusy, Exception) as error:
-            ticket.reason = self.failed("lookup", error)
+            ticket.reason = self.failed("lookup", error, since=began)
             return None
-        ticket.spent_s += time.monotonic() - began
+        ticket.spent_s += self.breaker.now - began
         self.breaker.succeeded()
         return value
 
     async def _abounded(self, work: Callable[[], T], ticket: Ticket) -> T | None:
         """Do what `_bounded` does without blocking the event loop."""
-        began = time.monotonic()
+        began = self.breaker.now
         try:
             value = await self.workers.arun(work, self._options.deadline_s - ticket.spent_s)
         except (TooLate, TooBusy, Exception) as error:
-            ticket.reason = self.failed("lookup", error)
+            ticket.reason = self.failed("lookup", error, since=began)
             return None
-        ticket.spent_s += time.monotonic() - began
+        ticket.spent_s += self.breaker.now - began
         self.breaker.succeeded()
         return value
 
-    def failed(self, part: str, error: BaseException) -> str:
-        """Count and log a failure of ours; return the reason of the miss that it makes."""
+    def failed(self, part: str, error: BaseException, *, since: float | None = None) -> str:
+        """Count and log a failure of ours, of work begun at *since*; return the reason of the miss that it makes."""
         late = isinstance(error, TooLate)
         reason = "timeout" if late else "busy" if isinstance(error, TooBusy) else "error"
         self.counters.add(f"failure:{part if reason == 'error' else reason}")
-        tripped = reason != "busy" and self.breaker.failed()  # many at once are no fault
+        tripped = reason != "busy" and self.breaker.failed(since=since)  # many at once are no fault
         kind = type(error).__name__
         if tripped:
             log.warning("the cache is off for a while: it failed several times in a row (%s, %s)", part, kind)
