@@ -71,6 +71,8 @@ class TokenwiseLLM(FunctionCallingLLM):
         query: Question | None = None,
         levers: Sequence[Lever[LLMCall, LLMAnswer]] = (),
     ) -> None:
+        if not isinstance(llm, LLM):
+            raise BadInput(f"llm is a {type(llm).__name__}: give a LlamaIndex LLM, such as OpenAI('gpt-5-mini')")
         super().__init__(inner=llm, **{name: getattr(llm, name) for name in _MIRRORED})
         self._given = {"llm": llm, "cache": cache, "query": query, "levers": tuple(levers)}
         caching = () if cache is None else (CacheLever(cache, query=query),)

@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Callable, Generator, Iterator
 from typing import Any
 
 import pytest
-from llama_index.core import Document, MockEmbedding, VectorStoreIndex, get_response_synthesizer
+from llama_index.core import Document, MockEmbedding, Settings, VectorStoreIndex, get_response_synthesizer
 from llama_index.core.agent.workflow import FunctionAgent
 from llama_index.core.base.llms.types import ChatMessage, ToolCallBlock
 from llama_index.core.base.response.schema import (
@@ -32,6 +32,7 @@ from llama_index_instrumentation.event_handlers import BaseEventHandler
 
 from tokenwise_core import scope
 from tokenwise_core.cache import SemanticCache
+from tokenwise_core.errors import BadInput
 from tokenwise_core.usage.events import Status
 from tokenwise_llamaindex import CachedQueryEngine, TokenBreakdownHandler, TokenwiseLLM
 from tokenwise_llamaindex.cache.identity import EngineSetup
@@ -209,6 +210,37 @@ def test_putting_a_document_into_the_index_or_taking_it_out_is_another_epoch(
     handbook.delete_ref_doc("easter", delete_from_docstore=True)
     said.append(str(cached.query(QUESTION)))
     assert said == ["answer 1", "answer 2", "answer 3", "answer 1"]  # the index is as it was at first
+
+
+def of_two_nodes(refunds: str) -> VectorStoreIndex:
+    """An index whose nodes have ids that the application gave them."""
+    nodes = [TextNode(id_="refunds", text=refunds), TextNode(id_="parcels", text=PAGES["parcels"])]
+    return VectorStoreIndex(nodes, embed_model=MockEmbedding(8))
+
+
+def test_a_node_that_is_replaced_under_its_own_id_is_another_epoch(clerk: Any, cache: SemanticCache) -> None:
+    index = of_two_nodes(PAGES["refunds"])
+    cached = CachedQueryEngine(index.as_query_engine(llm=numbered(clerk)), cache=cache)
+    assert str(cached.query(QUESTION)) == "answer 1"
+    index.delete_nodes(["parcels"], delete_from_docstore=True)
+    index.insert_nodes([TextNode(id_="parcels", text="We pay for the parcel.")])
+    assert str(cached.query(QUESTION)) == "answer 2"
+    index.docstore.add_documents([TextNode(id_="refunds", text="Refunds take nine days.")], allow_update=True)
+    assert str(cached.query(QUESTION)) == "answer 3"
+    assert str(cached.query(QUESTION)) == "answer 3"
+
+
+def test_an_index_that_is_built_anew_from_the_same_ids_keeps_its_answers_only_while_its_texts_are_the_same(
+    clerk: Any, cache: SemanticCache
+) -> None:
+    inner = numbered(clerk)
+
+    def answer(refunds: str) -> str:
+        engine = of_two_nodes(refunds).as_query_engine(llm=inner)
+        return str(CachedQueryEngine(engine, cache=cache, name="handbook").query(QUESTION))
+
+    assert answer(PAGES["refunds"]) == answer(PAGES["refunds"]) == "answer 1"
+    assert answer("Refunds take nine working days.") == "answer 2"
 
 
 def test_the_user_s_own_epoch_is_asked_each_time(clerk: Any, cache: SemanticCache, handbook: VectorStoreIndex) -> None:
@@ -576,3 +608,38 @@ def _tokens() -> Generator[str, None, None]:
 async def _atokens() -> AsyncGenerator[str, None]:
     for token in _tokens():
         yield token
+
+
+class Told(CustomQueryEngine):
+    """An engine of the application's own: nothing tells that the one inside answers in streams."""
+
+    inside: Any
+
+    def custom_query(self, query_str: str) -> Any:
+        return self.inside.query(query_str)
+
+
+def test_a_hit_is_a_stream_where_the_answer_was_one_even_before_the_engine_has_answered(
+    clerk: Any, cache: SemanticCache, handbook: VectorStoreIndex
+) -> None:
+    engine = handbook.as_query_engine(llm=numbered(clerk), streaming=True)
+    assert ask(CachedQueryEngine(Told(inside=engine), cache=cache, name="told"), "query") == "answer 1"
+    hit = CachedQueryEngine(Told(inside=engine), cache=cache, name="told").query(QUESTION)
+    assert isinstance(hit, StreamingResponse)
+    assert "".join(hit.response_gen) == "answer 1"
+
+
+def test_what_does_not_stream_in_a_streaming_engine_is_no_stream_as_a_hit_either(
+    clerk: Any, cache: SemanticCache, handbook: VectorStoreIndex, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr(Settings, "_llm", clerk(lambda _m, _p: ""))  # such a synthesizer looks for a model there
+    engine = handbook.as_query_engine(llm=numbered(clerk), streaming=True, response_mode="context_only")
+    cached = CachedQueryEngine(engine, cache=cache)
+    assert type(cached.query(QUESTION)) is type(cached.query(QUESTION)) is Response
+
+
+def test_what_is_no_query_engine_is_refused_when_it_is_wrapped(
+    cache: SemanticCache, handbook: VectorStoreIndex
+) -> None:
+    with pytest.raises(BadInput, match="as_query_engine"):
+        CachedQueryEngine(handbook, cache=cache)  # type: ignore[arg-type]

@@ -392,6 +392,11 @@ def test_a_wrapper_may_be_wrapped(call: Call, clerk: Any, cache: SemanticCache) 
     assert len(inner.calls) == 2 - (call in CHATS)
 
 
+def test_what_is_no_model_is_refused_at_once() -> None:
+    with pytest.raises(BadInput, match="llm is a str"):
+        TokenwiseLLM("gpt-5-mini")  # type: ignore[arg-type]
+
+
 def test_what_is_no_cache_is_refused_at_once(clerk: Any) -> None:
     with pytest.raises(BadInput, match="SemanticCache"):
         TokenwiseLLM(clerk(), cache={})  # type: ignore[arg-type]

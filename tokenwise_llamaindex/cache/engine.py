@@ -25,12 +25,13 @@ from typing_extensions import override
 
 from tokenwise_core.cache import CachedAnswer, CacheRequest, Hit, SemanticCache, Ticket
 from tokenwise_core.cache.gate import refused_answer
+from tokenwise_core.errors import BadInput
 from tokenwise_core.messages import Message, Prompt
 from tokenwise_core.stack import Course, Do, Proceed, Stack
+from tokenwise_llamaindex.cache.epochs import index_epoch
 from tokenwise_llamaindex.cache.hits import announce
 from tokenwise_llamaindex.cache.identity import (
     EngineSetup,
-    index_epoch,
     index_id_of,
     index_of,
     model_of,
@@ -76,6 +77,10 @@ class CachedQueryEngine(BaseQueryEngine):
         tags: Sequence[str] = (),
         output_cls: type[BaseModel] | None = None,
     ) -> None:
+        if not isinstance(engine, BaseQueryEngine):
+            raise BadInput(
+                f"engine is a {type(engine).__name__}: give a query engine, as index.as_query_engine() returns"
+            )
         super().__init__(callback_manager=getattr(engine, "callback_manager", None))
         self.engine, self.cache = engine, a_cache(cache)
         lever = _QueryLever(engine, cache, name=name, epoch=epoch, tags=tuple(tags), output_cls=output_cls)
@@ -229,9 +234,7 @@ class _QueryLever:
         return self._output_cls or output_class_of(self._engine)
 
     def _serve(self, request: _Query, hit: Hit) -> RESPONSE_TYPE:
-        response = response_from(
-            hit, output_cls=self._object(), streaming=self._is_streaming(), awaited=request.awaited
-        )
+        response = response_from(hit, output_cls=self._object(), awaited=request.awaited)
         llm = model_of(self._engine)
         said = ChatMessage(role=MessageRole.ASSISTANT, content=hit.answer.text)
         announce(
@@ -240,7 +243,7 @@ class _QueryLever:
             messages=[ChatMessage(role=MessageRole.USER, content=request.bundle.query_str)],
             params={},
             model={"class_name": type(self._engine).__name__} if llm is None else llm.to_payload(),
-            streamed=self._is_streaming(),
+            streamed=isinstance(response, StreamingResponse | AsyncStreamingResponse),
         )
         return response
 

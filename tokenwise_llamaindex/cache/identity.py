@@ -115,19 +115,6 @@ def streams(engine: BaseQueryEngine) -> bool:
     return getattr(_synthesizer(engine), "_streaming", False) is True
 
 
-def index_epoch(index: Any) -> str:
-    """Return what changes when nodes are put into an index or taken out: how many there are, and the last.
-
-    Of an index whose vector store keeps the nodes itself, nothing is known here.
-    """
-    struct = getattr(index, "index_struct", None)
-    for name in ("nodes_dict", "nodes", "all_nodes", "table"):
-        nodes = getattr(struct, name, None)
-        if nodes:
-            return f"{len(nodes)}:{next(reversed(nodes))}"
-    return ""
-
-
 def _retriever(engine: BaseQueryEngine) -> Any:
     return getattr(engine, "_retriever", None) or getattr(engine, "retriever", None)
 

@@ -31,13 +31,12 @@ def response_payload(response: RESPONSE_TYPE, text: str) -> dict[str, Any] | Non
     nodes = [_node_payload(found) for found in response.source_nodes]
     if None in nodes:
         return None
-    structured = isinstance(response, PydanticResponse)
     known = {name: value for name, value in (response.metadata or {}).items() if _is_json(value)}
-    return {"v": FORMAT, "kind": "object" if structured else "text", "text": text, "nodes": nodes, "metadata": known}
+    return {"v": FORMAT, "kind": _kind(response), "text": text, "nodes": nodes, "metadata": known}
 
 
 def response_from(
-    hit: Hit, *, output_cls: type[BaseModel] | None, streaming: bool, awaited: bool
+    hit: Hit, *, output_cls: type[BaseModel] | None, awaited: bool
 ) -> Response | StreamingResponse | AsyncStreamingResponse | PydanticResponse:
     """Return a hit as the response that the engine gave, marked as what it is; raise `Unreadable`."""
     payload = hit.answer.payload
@@ -50,11 +49,17 @@ def response_from(
         if output_cls is None:
             raise Unreadable("an object of an unknown class")
         return PydanticResponse(output_cls.model_validate_json(text), source_nodes=nodes, metadata=metadata)
-    if not streaming:
+    if payload.get("kind") != "stream":
         return Response(text, source_nodes=nodes, metadata=metadata)
     if awaited:
         return AsyncStreamingResponse(_awaited(text), source_nodes=nodes, metadata=metadata)
     return StreamingResponse(_read(text), source_nodes=nodes, metadata=metadata)
+
+
+def _kind(response: RESPONSE_TYPE) -> str:
+    if isinstance(response, PydanticResponse):
+        return "object"
+    return "text" if isinstance(response, Response) else "stream"
 
 
 def documents_of(nodes: Iterable[NodeWithScore]) -> tuple[str, ...]:
