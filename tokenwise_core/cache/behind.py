@@ -122,11 +122,6 @@ class Behind:
             self._hurry()
             self._thread.join(timeout_s)
 
-    def resume(self) -> None:
-        """Take items again after `stop`."""
-        if self._stopped:
-            self._renew()
-
     def _run(self) -> None:
         try:
             self._work()

@@ -276,7 +276,8 @@ class Engine:
             return
         ticket.hit, ticket.reason, ticket.ended = hit, None, True
         self.counters.add_hit(kind, kept.saved)
-        self.behind.later(HitNote(hit, ticket, kept, now))
+        if not self.behind.later(HitNote(hit, ticket, kept, now)):
+            self.counters.add("failure:hits")  # served, but nothing of it can be explained
 
     def _complete(self, ticket: Ticket, answer: CachedAnswer) -> None:
         """Take the model's answer: memory, those who wait, and the store behind. Never raises."""

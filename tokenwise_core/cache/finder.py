@@ -143,12 +143,17 @@ class Finder:
         return Found(entry=entry, neighbour=neighbour, judgement=judgement)
 
     def _neighbours(self, ticket: Ticket, near: Sequence[tuple[int, float]]) -> tuple[Neighbour, ...]:
-        """Return the live, capable neighbours with what verification compares, nearest first."""
+        """Return the live, capable neighbours with what verification compares, nearest first.
+
+        An answer that was redacted has no signature: it cannot be compared, and is found by the very words only.
+        """
         now, scores = self._clock(), dict(near)
         rows = [
             row
             for row in self.entries.candidates(list(scores), now=now)
-            if are_current(row.epochs, self.epochs) and is_capable(row.capability, ticket.request.capability)
+            if row.signature
+            and are_current(row.epochs, self.epochs)
+            and is_capable(row.capability, ticket.request.capability)
         ]
         found = [self._neighbour(row, ticket, scores[row.seq], now) for row in rows]
         return tuple(sorted(found, key=lambda neighbour: -neighbour.similarity))

@@ -285,7 +285,10 @@ class SemanticCache:
     # being
 
     def ready(self, timeout_s: float = 30.0) -> bool:
-        """Wait until store and embedder are open; False past *timeout_s*, or where one cannot be opened."""
+        """Wait until store and embedder are open; False past *timeout_s*, or where one cannot be opened.
+
+        True without an embedder, and where its extra is not installed: then the cache serves exact hits.
+        """
         return self._engine.ready(timeout_s)
 
     def flush(self, timeout_s: float = 5.0) -> bool:

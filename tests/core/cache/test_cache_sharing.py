@@ -12,6 +12,7 @@ import pytest
 
 from tests.core.cache.harness import QUESTION, REPHRASED, Broken, Model, answer, asked, make_cache
 from tokenwise_core.cache import CacheRequest, MemoryEntries, SemanticCache, SQLiteEntries
+from tokenwise_core.cache.entries.codec import Codec
 from tokenwise_core.cache.exact import ExactCache, Kept
 from tokenwise_core.cache.finder import REFRESH_S, Finder
 from tokenwise_core.cache.key import ContextMode, request_key
@@ -210,3 +211,17 @@ def test_an_answer_corrected_by_hand_replaces_the_older_one_in_every_memory(
             grow_stale(cache, patch)
             hits = [cache.lookup(question).hit for question in questions]
         assert [hit.answer.text for hit in hits if hit is not None] == ["Call us."] * 2
+
+
+def test_an_answer_that_was_redacted_is_found_by_its_very_words_and_disturbs_nobody(tmp_path: Path) -> None:
+    codec = Codec(redact=lambda text: text.replace("4711", "…"))
+    cache = make_cache(entries=SQLiteEntries(tmp_path / "cache.sqlite", codec=codec))
+    cache.put(asked(QUESTION), answer("Dial 4711."))
+    cache.flush()
+    cache._engine.exact.clear()
+    ticket = cache.lookup(asked(REPHRASED))
+    assert (ticket.hit, ticket.reason) == (None, "cold")
+    hit = cache.lookup(asked(QUESTION)).hit
+    assert hit is not None
+    assert hit.answer.text == "Dial …."
+    assert cache.stats().failures == {}
