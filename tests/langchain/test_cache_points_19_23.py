@@ -16,10 +16,12 @@ from langchain_core.embeddings import DeterministicFakeEmbedding
 from langchain_core.load import dumps
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 from langchain_core.outputs import ChatGeneration
+from langchain_core.runnables import RunnablePassthrough
 from langchain_openai import ChatOpenAI
 from pydantic import BaseModel, create_model
 
 from tokenwise_core.cache import SemanticCache, SQLiteEntries
+from tokenwise_core.errors import BadInput
 from tokenwise_core.testing import FakeClock, HashEmbedder
 from tokenwise_core.usage.events import Status
 from tokenwise_langchain import (
@@ -311,3 +313,14 @@ def test_what_refers_to_a_providers_memory_of_another_conversation_is_left_out(
     assert hit.content == [{"type": "text", "text": "Five days.", "annotations": []}]
     assert "resp_1" not in str(hit)
     assert "msg_1" not in str(hit)
+
+
+@pytest.mark.parametrize("given", ["sqlite:///cache.sqlite", SemanticCache, None])
+def test_what_is_no_cache_is_refused_where_it_is_given(given: Any) -> None:
+    for adapter in (
+        FaissSemanticCache,
+        SemanticCacheMiddleware,
+        lambda cache: CachedRunnable(RunnablePassthrough(), cache),
+    ):
+        with pytest.raises(BadInput, match="is no cache"):
+            adapter(given)

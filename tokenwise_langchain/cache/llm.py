@@ -22,7 +22,7 @@ from tokenwise_core.switch import enabled
 from tokenwise_langchain.cache.calling import find_caller, is_chat, load_messages, read_llm_string, read_prompt
 from tokenwise_langchain.cache.messages import from_cached, to_cached
 from tokenwise_langchain.cache.parameters import Called
-from tokenwise_langchain.cache.requests import Guard, QueryOf, cache_request, scoped
+from tokenwise_langchain.cache.requests import Guard, QueryOf, cache_request, checked, scoped
 
 MAX_PENDING = 256  # lookups whose update is waited for; the oldest are given up
 
@@ -44,7 +44,7 @@ class FaissSemanticCache(BaseCache):
     """
 
     def __init__(self, cache: SemanticCache, *, query: QueryOf | None = None, category: str | None = None) -> None:
-        self.cache = cache
+        self.cache = checked(cache)
         self._query, self._category = query, category
         self._begin()
 

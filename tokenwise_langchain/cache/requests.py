@@ -13,7 +13,9 @@ from langchain_core.runnables.config import RunnableConfig, ensure_config, var_c
 
 from tokenwise_core.cache.gate import is_rendered
 from tokenwise_core.cache.request import CacheRequest
+from tokenwise_core.cache.semantic import SemanticCache
 from tokenwise_core.cache.ticket import Ticket
+from tokenwise_core.errors import BadInput
 from tokenwise_core.scoping import current_scope, scope
 from tokenwise_core.usage.components import Component
 from tokenwise_langchain.blocks import Fields, digest_of, unread
@@ -101,6 +103,13 @@ def with_facts(config: RunnableConfig, facts: Mapping[str, Any]) -> RunnableConf
     """Return *config* with *facts* in its metadata."""
     named = {f"tokenwise.{name}": value for name, value in facts.items()}
     return {**config, "metadata": {**config.get("metadata", {}), **named}}
+
+
+def checked(cache: SemanticCache) -> SemanticCache:
+    """Return *cache*; a store's URL or a class in its place would only ever be misses."""
+    if not isinstance(cache, SemanticCache):
+        raise BadInput(f"{cache!r} is no cache: give SemanticCache(namespace='…', entries='sqlite:///…')")
+    return cache
 
 
 class Guard:

@@ -18,7 +18,7 @@ from tokenwise_core.errors import BadInput
 from tokenwise_core.switch import enabled
 from tokenwise_langchain.cache.chains import QueryOf, make_up, streams_by_parts, take_apart
 from tokenwise_langchain.cache.parameters import canonical
-from tokenwise_langchain.cache.requests import Guard, scoped, whose
+from tokenwise_langchain.cache.requests import Guard, checked, scoped, whose
 from tokenwise_langchain.cache.turn import TagOf, Turn, document_tags, tags_of
 
 In = TypeVar("In")
@@ -68,7 +68,7 @@ class CachedRunnable(Runnable[In, Out]):
             raise BadInput(
                 f"name='…' is needed: two chains of {parts} cannot be told apart by what can be read of them"
             )
-        self.runnable, self.cache, self.name = runnable, cache, name
+        self.runnable, self.cache, self.name = runnable, checked(cache), name
         self._query, self._version, self._tags, self._tag_of = query, version, tags, tag_of
         self._category = category
         self._classes = _classes(runnable, models)
