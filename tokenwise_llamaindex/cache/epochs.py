@@ -41,8 +41,7 @@ def _contents(docstore: Any) -> str:
     known = _known.get(docstore)
     if known is not None and known[0] == rows:
         return known[1]
-    hashed = blake2b(digest_size=16)
-    for name, row in sorted(stored.items()):
-        hashed.update(f"{name}\0{row.get('doc_hash')}\0".encode("utf-8", "surrogatepass"))
-    _known[docstore] = (rows, hashed.hexdigest())
-    return hashed.hexdigest()
+    lines = sorted(f"{name}\0{row.get('doc_hash')}" for name, row in stored.items())
+    digest = blake2b("\n".join(lines).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+    _known[docstore] = (rows, digest)
+    return digest
