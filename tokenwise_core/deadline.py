@@ -7,9 +7,11 @@ all threads are at work, more work waits for one, within its budget; where all o
 from __future__ import annotations
 
 import asyncio
+import atexit
 import contextvars
 import os
 import threading
+import time
 import weakref
 from collections.abc import Callable
 from queue import SimpleQueue
@@ -18,6 +20,10 @@ from typing import Any, Generic, TypeVar
 from tokenwise_core.protocols import Clock
 
 T = TypeVar("T")
+
+
+EXIT_TIMEOUT_S = 3.0
+"""How long threads at work may hold up the end of a process."""
 
 
 class TooLate(Exception):
@@ -63,6 +69,7 @@ class Workers:
     def __init__(self, *, max_threads: int = 16, max_waiting: int = 1000, name: str = "tokenwise") -> None:
         self._max, self._max_waiting, self._name = max_threads, max_waiting, name
         self._renew()
+        _living.add(self)
 
     def _renew(self) -> None:
         self._queue: SimpleQueue[_Task[Any] | None] = SimpleQueue()
@@ -169,6 +176,15 @@ class Workers:
             else:
                 self._idle += 1
 
+    def rest(self, timeout_s: float) -> bool:
+        """Wait until no thread is at work; False past *timeout_s*."""
+        until = time.monotonic() + timeout_s
+        while self._pid == os.getpid() and self._idle < self._threads:
+            if time.monotonic() >= until:
+                return False
+            time.sleep(0.005)
+        return True
+
     def close(self) -> None:
         """Let the threads end when they have nothing left to do."""
         self._finalizer()
@@ -176,6 +192,21 @@ class Workers:
 
     def __reduce__(self) -> tuple[Callable[..., Workers], tuple[int, int, str]]:
         return _workers, (self._max, self._max_waiting, self._name)
+
+
+_living: weakref.WeakSet[Workers] = weakref.WeakSet()
+
+
+@atexit.register
+def _rest_all() -> None:
+    """Let what is at work end before the interpreter does.
+
+    CPython ends a daemon thread where it comes back from native code: within C++ (a model that is loading, say) that
+    aborts the process.
+    """
+    until = time.monotonic() + EXIT_TIMEOUT_S
+    for workers in list(_living):
+        workers.rest(max(until - time.monotonic(), 0.0))
 
 
 def _workers(max_threads: int, max_waiting: int, name: str) -> Workers:

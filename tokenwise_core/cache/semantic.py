@@ -24,6 +24,7 @@ from tokenwise_core.cache.request import CacheRequest, Served
 from tokenwise_core.cache.shadow import ShadowReport, shadow_report
 from tokenwise_core.cache.stats import CacheStats
 from tokenwise_core.cache.ticket import Ticket
+from tokenwise_core.cache.vetoes import VETOES
 from tokenwise_core.embeddings import default_embedder
 from tokenwise_core.errors import BadInput, StoreError
 from tokenwise_core.protocols import Clock, Embedder
@@ -83,12 +84,12 @@ class SemanticCache:
         clock: Clock = time.time,
     ) -> None:
         given = {name: value for name, value in locals().items() if name not in {"self", "__class__"}}
-        _check(max_error=max_error, explore=explore, jitter=jitter, merge=merge, deadline_ms=deadline_ms)
         off: Mapping[str | None, Collection[str]]
-        off = vetoes_off if isinstance(vetoes_off, Mapping) else {None: tuple(vetoes_off)}
+        off = vetoes_off if isinstance(vetoes_off, Mapping) else {None: vetoes_off}
+        off = {category: (names,) if isinstance(names, str) else tuple(names) for category, names in off.items()}
         lives: Mapping[str | None, float]
         lives = ttl_s if isinstance(ttl_s, Mapping) else {} if ttl_s is None else {None: ttl_s}
-        self._options = Options(
+        options = Options(
             namespaces=Namespaces(namespace, shared=shared),
             entries=entries if isinstance(entries, Entries) else open_entries(entries or load_settings().cache),
             embedder=default_embedder() if embedder is _DEFAULT else embedder,
@@ -104,6 +105,7 @@ class SemanticCache:
             prices=prices or PriceBook(),
             clock=clock,
         )
+        self._options = _check(options)
         opened = {"entries": self._options.entries, "embedder": self._options.embedder, "prices": self._options.prices}
         self._given = {**given, **opened}
         if self._options.context.kind == "ignore":
@@ -348,9 +350,29 @@ def _on_a_loop() -> bool:
     return True
 
 
-def _check(*, max_error: float, explore: float, jitter: float, merge: float | None, deadline_ms: float) -> None:
-    for name, value in (("max_error", max_error), ("explore", explore), ("jitter", jitter), ("merge", merge)):
-        if value is not None and not 0 <= value <= 1:
-            raise BadInput(f"{name} {value}: give a fraction from 0 to 1")
-    if deadline_ms <= 0:
-        raise BadInput(f"deadline_ms {deadline_ms}: give milliseconds, more than 0")
+def _check(options: Options) -> Options:
+    """Return *options*, or refuse what could not be meant, naming it and what to give instead."""
+    policy, limits = options.policy, options.limits
+    shares = {"max_error": policy.max_error, "explore": policy.explore, "jitter": options.jitter, "merge": limits.merge}
+    for name, share in shares.items():
+        if share is not None and not 0 <= share <= 1:
+            raise BadInput(f"{name} {share}: give a fraction from 0 to 1")
+    sizes = {
+        "deadline_ms": options.deadline_s * 1000,
+        "max_entries": limits.max_entries,
+        "max_bytes": limits.max_bytes,
+        "memory_bytes": options.memory_bytes,
+        **{f"ttl_s of {category or 'all'}": life for category, life in options.ttl.items()},
+    }
+    for name, size in sizes.items():
+        if size is not None and size <= 0:
+            raise BadInput(f"{name} {size:g}: give a number above 0")
+    unknown = {name for names in policy.vetoes_off.values() for name in names} - set(VETOES)
+    if unknown:
+        raise BadInput(f"vetoes_off {', '.join(sorted(unknown))}: there are {', '.join(VETOES)}")
+    if options.embedder is not None and not hasattr(options.embedder, "embed"):
+        raise BadInput(
+            f"embedder {options.embedder!r}: give an object with `embed` and `id`, such as "
+            "SentenceTransformerEmbedder(name), or None for exact hits only"
+        )
+    return options

@@ -563,3 +563,26 @@ async def test_a_blocking_call_on_the_loops_thread_waits_for_nobody() -> None:
     assert cache.run(asked(), model).answer.text == "Press the button."  # else it would wait for the loop it blocks
     assert model.calls == 1
     await awaited
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ({"max_error": 5}, "fraction"),
+        ({"vetoes_off": ("numbers",)}, "vetoes_off numbers: there are number"),
+        ({"embedder": "all-MiniLM-L6-v2"}, "SentenceTransformerEmbedder"),
+        ({"ttl_s": -1}, "ttl_s of all"),
+        ({"max_entries": 0}, "max_entries"),
+        ({"deadline_ms": 0}, "deadline_ms"),
+    ],
+)
+def test_an_option_that_cannot_be_meant_is_refused_by_name(wrong: dict[str, object], told: str) -> None:
+    with pytest.raises(BadInput, match=told):
+        SemanticCache(**{"namespace": "desk", "entries": "memory://", **wrong})  # type: ignore[arg-type]
+
+
+def test_one_veto_to_skip_may_be_given_as_a_word() -> None:
+    cache, model = make_cache(vetoes_off="number"), Model()
+    cache.run(asked("How do I reset hub 2 to the settings of the factory?"), model)
+    cache.flush()
+    assert cache.lookup(asked("How do I reset hub 3 to the settings of the factory?")).reason != "veto:number"

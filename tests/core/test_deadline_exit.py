@@ -1,0 +1,49 @@
+"""A process that ends while its workers are in native code ends in peace."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from tokenwise_core.deadline import Workers
+
+_AT_WORK = """
+import atexit, threading, time
+from tokenwise_core.deadline import Workers
+
+workers, begun = Workers(), threading.Event()
+atexit.register(lambda: print("the end"))  # runs before those that were registered when modules were imported
+workers.submit(lambda: (begun.set(), time.sleep(0.3), print("done", flush=True)))
+begun.wait()
+"""
+_LOADING = """
+import sys, time
+from tokenwise_core import CacheRequest, Message, Prompt, SemanticCache
+
+cache = SemanticCache(namespace="desk", entries="memory://")
+cache.lookup(CacheRequest(prompt=Prompt(messages=(Message(role="user", text="Hello?"),)), model="m"))
+time.sleep(float(sys.argv[1]))
+"""
+
+
+def test_work_under_way_ends_before_the_process_does() -> None:
+    ended = subprocess.run([sys.executable, "-c", _AT_WORK], capture_output=True, text=True, timeout=60, check=True)
+    assert ended.stdout.split("\n")[:2] == ["the end", "done"]
+
+
+@pytest.mark.parametrize("pause", ["0", "0.1", "0.2", "0.3"])
+def test_a_program_that_ends_while_the_embedder_loads_does_not_crash(pause: str) -> None:
+    assert subprocess.run([sys.executable, "-c", _LOADING, pause], timeout=60, check=False).returncode == 0
+
+
+def test_what_hangs_is_not_waited_for_longer_than_was_said() -> None:
+    workers = Workers()
+    assert workers.rest(0)
+    release = threading.Event()
+    workers.submit(release.wait)
+    assert not workers.rest(0.01)
+    release.set()
+    assert workers.rest(10)
