@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable
 
 from tokenwise_core.errors import BadInput
@@ -11,6 +12,8 @@ from tokenwise_core.scoping import Scope, current_scope
 log = logging.getLogger("tokenwise.cache")
 
 SHARED = "shared"
+_NOBODY = re.compile(r"(?<!\w)None(?!\w)")
+"""What a name that nobody gave leaves in an f-string: `f"{s.application}/{s.user}"` without a user is no namespace."""
 Namespace = str | Callable[[Scope], str | None]
 
 
@@ -18,7 +21,8 @@ class Namespaces:
     """Tells the namespace of the call at hand; None = no cache for this call.
 
     A string is one namespace for all calls; a callable is asked with the scope in force (`lambda s: s.user`), and where
-    it returns nothing, or fails, the call has no cache: a scope that got lost never falls back to a shared namespace.
+    it returns nothing, or fails, the call has no cache: a scope that got lost never falls back to a shared namespace,
+    nor to one that is called "None".
     """
 
     def __init__(self, namespace: Namespace | None, *, shared: bool) -> None:
@@ -46,7 +50,9 @@ class Namespaces:
                     "the cache's namespace could not be told (%s): no cache for such calls", type(error).__name__
                 )
             return None
-        return self.name(name) if isinstance(name, str) and name.strip() else None
+        if not isinstance(name, str) or not name.strip() or _NOBODY.search(name):
+            return None
+        return self.name(name)
 
     def name(self, namespace: str) -> str:
         """Return the name under which *namespace* is stored."""

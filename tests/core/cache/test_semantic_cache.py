@@ -88,6 +88,14 @@ def test_a_scope_that_got_lost_has_no_cache() -> None:
     assert not cache.totals()
 
 
+def test_a_namespace_made_of_a_name_that_nobody_gave_is_none() -> None:
+    cache, model = make_cache(namespace=lambda s: f"{s.application}/{s.user}"), Model()
+    with scope(application="desk"):
+        assert cache.run(asked(), model).reason == "no_namespace"
+    with scope(application="desk", user="Nonesuch"):
+        assert cache.run(asked(), model).reason == "cold"
+
+
 @pytest.mark.parametrize("kwargs", [{}, {"namespace": "a", "shared": True}, {"namespace": " "}])
 def test_whose_answers_may_be_shared_must_be_chosen(kwargs: dict[str, object]) -> None:
     with pytest.raises(BadInput, match="namespace"):
