@@ -143,8 +143,8 @@ class Workers:
                 self._waiting += 1
             else:
                 raise TooBusy
-            task.queue = self._queue
-            self._queue.put(task)
+            task.queue = queue = self._queue
+        queue.put(task)  # not under the lock: the thread that takes it needs the lock first of all
 
     def _give_up(self, task: _Task[Any]) -> None:
         """Leave late work to itself and say so; return where it has ended after all."""
