@@ -5,12 +5,24 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
+import time
 from collections.abc import Hashable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
+LOOK_S = 0.5
+"""How often those who wait look whether the call has come to depend on a reader."""
+
+
+class _Landing(Future[T]):
+    """Where a call in flight will land; monotonic seconds of its beginning, and of when nobody waits any more."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.began = time.monotonic()
+        self.ends_by = float("inf")
 
 
 class Flight(Generic[T]):
@@ -21,7 +33,7 @@ class Flight(Generic[T]):
 
     __slots__ = ("_flights", "_future", "_key", "leads")
 
-    def __init__(self, flights: SingleFlight[T], key: Hashable, future: Future[T | None], *, leads: bool) -> None:
+    def __init__(self, flights: SingleFlight[T], key: Hashable, future: _Landing[T | None], *, leads: bool) -> None:
         self._flights, self._key, self._future, self.leads = flights, key, future, leads
 
     def finish(self, value: T) -> None:
@@ -32,19 +44,35 @@ class Flight(Generic[T]):
         """Let those who wait go without: one of them will lead anew."""
         self._end(None)
 
-    def wait(self, timeout_s: float | None = None) -> T | None:
-        """Return the leader's value; None where it failed or took longer."""
-        try:
-            return self._future.result(timeout_s)
-        except FutureTimeout:
-            return None
+    def depends_on_a_reader(self, patience_s: float) -> None:
+        """Say that this call goes on only as fast as somebody reads it: nobody waits longer than *patience_s* for it,
+        from its beginning on.
+        """
+        self._future.ends_by = self._future.began + patience_s
 
-    async def await_(self, timeout_s: float | None = None) -> T | None:
+    def wait(self, timeout_s: float) -> T | None:
+        """Return the leader's value; None where it failed, or took longer than *timeout_s* or than its reader may."""
+        until = time.monotonic() + timeout_s
+        while (left := self._left(until)) > 0:
+            try:
+                return self._future.result(min(left, LOOK_S))
+            except FutureTimeout:
+                continue
+        return None
+
+    async def await_(self, timeout_s: float) -> T | None:
         """Do what `wait` does without blocking the event loop; cancelling it cancels nobody else's wait."""
-        try:
-            return await asyncio.wait_for(asyncio.shield(asyncio.wrap_future(self._future)), timeout_s)
-        except TimeoutError:
-            return None
+        until = time.monotonic() + timeout_s
+        ended = asyncio.wrap_future(self._future)
+        while (left := self._left(until)) > 0:
+            try:
+                return await asyncio.wait_for(asyncio.shield(ended), min(left, LOOK_S))
+            except TimeoutError:
+                continue
+        return None
+
+    def _left(self, until: float) -> float:
+        return min(until, self._future.ends_by) - time.monotonic()
 
     def _end(self, value: T | None) -> None:
         if self.leads and not self._future.done():
@@ -63,7 +91,7 @@ class SingleFlight(Generic[T]):
 
     def _renew(self) -> None:
         self._lock = threading.Lock()
-        self._flights: dict[Hashable, Future[T | None]] = {}
+        self._flights: dict[Hashable, _Landing[T | None]] = {}
         self._pid = os.getpid()
 
     def join(self, key: Hashable) -> Flight[T]:
@@ -74,10 +102,10 @@ class SingleFlight(Generic[T]):
             future = self._flights.get(key)
             if future is not None:
                 return Flight(self, key, future, leads=False)
-            future = self._flights[key] = Future()
+            future = self._flights[key] = _Landing()
             return Flight(self, key, future, leads=True)
 
-    def forget(self, key: Hashable, future: Future[T | None]) -> None:
+    def forget(self, key: Hashable, future: _Landing[T | None]) -> None:
         """Take a call that has ended off the list."""
         with self._lock:
             if self._flights.get(key) is future:

@@ -89,3 +89,19 @@ def test_a_copy_starts_with_nothing_in_flight() -> None:
     assert len(copy.deepcopy(flights)) == 0
     assert len(pickle.loads(pickle.dumps(flights))) == 0
     leader.fail()
+
+
+def test_a_call_that_depends_on_a_reader_is_not_waited_for_beyond_its_patience() -> None:
+    flights: SingleFlight[str] = SingleFlight()
+    leader, follower = flights.join("k"), flights.join("k")
+    threading.Timer(0.05, lambda: leader.depends_on_a_reader(0.1)).start()  # said only after the other began to wait
+    assert follower.wait(60) is None
+    leader.fail()
+
+
+async def test_a_task_does_not_wait_for_a_reader_beyond_the_patience_either() -> None:
+    flights: SingleFlight[str] = SingleFlight()
+    leader = flights.join("k")
+    leader.depends_on_a_reader(0.05)
+    assert await flights.join("k").await_(60) is None
+    leader.fail()

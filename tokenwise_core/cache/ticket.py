@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     Complete = Callable[["Ticket", CachedAnswer], None]
 
 
+STREAM_S = 10.0
+"""How long after its beginning an equal call waits for a stream, which ends only when its reader has read it."""
+
+
 class Ticket:
     """What `SemanticCache.lookup` and `begin` return.
 
@@ -67,6 +71,11 @@ class Ticket:
             self.ended = True
             self._complete(self, answer)
         self._let_go()
+
+    def is_streamed(self) -> None:
+        """Say that the answer will be read as a stream: equal calls wait for its reader a while only."""
+        if self.flight is not None:
+            self.flight.depends_on_a_reader(STREAM_S)
 
     def abandon(self) -> None:
         """Say that no answer will come: who waits for an equal call goes on without."""

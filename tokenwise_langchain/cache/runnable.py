@@ -171,6 +171,7 @@ class CachedRunnable(Runnable[In, Out]):
             yield from turn.pieces(played, by_parts=streams_by_parts(self.runnable))
             return
         with turn:
+            turn.is_streamed()
             came: list[Any] = []
             for piece in self.runnable.stream(given, turn.config, **kwargs):
                 came.append(piece)
@@ -191,6 +192,7 @@ class CachedRunnable(Runnable[In, Out]):
                 yield piece
             return
         with turn:
+            turn.is_streamed()
             came: list[Any] = []
             async for piece in self.runnable.astream(given, turn.config, **kwargs):
                 came.append(piece)

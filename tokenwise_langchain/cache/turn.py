@@ -93,6 +93,11 @@ class Turn:
         if self._ticket is not None:
             self._ticket.abandon()
 
+    def is_streamed(self) -> None:
+        """Say that the output is read as a stream: equal calls wait for its reader a while only."""
+        if self._ticket is not None:
+            self._ticket.is_streamed()
+
     def complete(self, output: Any) -> None:
         """Store the chain's output, if it is whole and can be brought back."""
         ticket = self._ticket

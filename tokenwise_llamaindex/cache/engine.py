@@ -257,6 +257,7 @@ class _Kept:
 
     def follow(self, response: StreamingResponse | AsyncStreamingResponse) -> None:
         """Keep *response* when its stream has been read to its end."""
+        self._ticket.is_streamed()
         if isinstance(response, StreamingResponse):
             response.response_gen = self._read(response, response.response_gen)
         else:

@@ -57,6 +57,8 @@ class CacheLever:
             ticket = yield Do(lambda: begun(self.cache, asked), lambda: self.cache.abegin(asked))
         if ticket.hit is not None:
             return _serve(request, ticket.hit)
+        if request.streamed:
+            ticket.is_streamed()
         with ticket, self._reading(request):
             answer = yield Proceed(request)
             said = kept(request, answer)
