@@ -15,13 +15,15 @@ from tokenwise_core.cache.vetoes import VETOES, vetoes
 class Explanation:
     """One hit, explained. *stored* and *answer* are None where the entry is gone since.
 
-    *vetoes_tested* are those that were asked and did not object; *objections* those that would object today.
+    *ground* says what a rephrased question was served on. *vetoes_tested* are those that were asked and did not object;
+    *objections* those that would object today.
     """
 
     hit: HitRecord
     asked: str | None
     stored: str | None
     answer: str | None
+    ground: str | None = None
     vetoes_tested: tuple[str, ...] = ()
     objections: tuple[str, ...] = ()
     entry_hits: int = 0
@@ -35,6 +37,7 @@ class Explanation:
             ("asked", self.asked),
             ("stored question", self.stored if hit.kind == "semantic" else None),
             ("kind", hit.kind),
+            ("served because", self.ground),
             ("cosine", _number(hit.similarity)),
             ("probability that it is right", _number(hit.score)),
             ("bound of the false-hit rate", _number(hit.bound)),
@@ -59,7 +62,9 @@ def explanation(finder: Finder, hit_id: str, *, now: float, policy: Policy) -> E
     off = policy.off(None if entry is None else entry.category)
     tested: tuple[str, ...] = ()
     objections: tuple[str, ...] = ()
+    ground = None
     if hit.kind == "semantic" and stored and hit.query:
+        ground = _ground(hit.query, stored)
         tested = tuple(name for name in VETOES if name not in off)
         objections = vetoes(
             read(hit.query, protected=policy.protected), read(stored, protected=policy.protected), off=off
@@ -69,6 +74,7 @@ def explanation(finder: Finder, hit_id: str, *, now: float, policy: Policy) -> E
         asked=hit.query,
         stored=stored,
         answer=None if entry is None else entry.answer.text,
+        ground=ground,
         vetoes_tested=tuple(name for name in tested if name not in objections),
         objections=objections,
         entry_hits=0 if entry is None else entry.hits,
@@ -100,6 +106,16 @@ def judge_hit(finder: Finder, keeper: Keeper, hit_id: str, *, ok: bool, now: flo
     elif entry is not None:
         finder.entries.delete([hit.seq])
     return True
+
+
+def _ground(asked: str, stored: str) -> str:
+    """Say what spoke for the hit: words that are the same need no evidence, a likeness does."""
+    mine, theirs = read(asked), read(stored)
+    if mine.plain == theirs.plain:
+        return "the same words in another spelling"
+    if mine.stems == theirs.stems:
+        return "the same content words, and a cosine near 1"
+    return "its chance of being right, and the bound on false hits, are within max_error"
 
 
 def _number(value: float | None) -> str | None:

@@ -362,6 +362,7 @@ def test_a_hit_can_be_explained() -> None:
     assert (told.asked, told.stored, told.answer) == (REPHRASED, QUESTION, "Press the button.")
     assert "negation" in told.vetoes_tested
     assert any("cosine" in line for line in told.lines())
+    assert "served because: the same words in another spelling" in told.lines()
     assert cache.explain("no such hit") is None
 
 
