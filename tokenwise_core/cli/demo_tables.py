@@ -50,7 +50,7 @@ def cache_table(with_cache: Sequence[DemoAnswer], without: Sequence[DemoAnswer])
         for s in scores
     ]
     return Table(
-        title="The cache (only equal conversations share answers; refused: a stored answer was near, and was not given)",
+        title="The cache (only equal conversations share answers; refused: one was near, and was not given)",
         columns=("path", "asked", *KINDS, "refused", "served wrongly", "look-alikes", "of them wrongly"),
         rows=[(f"{s.framework} {s.path}", *map(count, row)) for s, row in zip(scores, figures, strict=True)],
         sums=[("all", *map(count, map(sum, zip(*figures, strict=True))))],
