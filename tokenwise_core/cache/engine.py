@@ -18,7 +18,7 @@ from tokenwise_core.cache.entries import Entries
 from tokenwise_core.cache.entry import CachedAnswer, Entry
 from tokenwise_core.cache.exact import ExactCache, Kept, are_current
 from tokenwise_core.cache.finder import Finder, Found, Policy
-from tokenwise_core.cache.gate import VOLATILE_TTL_S, exact_only, is_volatile, refused_answer, refused_request
+from tokenwise_core.cache.gate import VOLATILE_TTL_S, is_volatile, refused_answer, refused_request
 from tokenwise_core.cache.index import FaissIndex
 from tokenwise_core.cache.keeper import HitNote, Insert, Keeper, Limits
 from tokenwise_core.cache.key import ContextMode, RequestKey, request_key
@@ -150,9 +150,8 @@ class Engine:
     def _give_key(self, ticket: Ticket, finder: Finder) -> None:
         ticket.epochs = finder.epochs  # an answer begun before an invalidation is older than it
         ticket.key = self._key(ticket)
-        ticket.semantic_reason = exact_only(ticket.request, ticket.key.query)
-        if ticket.semantic_reason is None and self.parts.embedder_id is None:
-            ticket.semantic_reason = "no_embedder" if self.parts.is_missing else "warming"
+        if self.parts.embedder_id is None:
+            ticket.without_embedder = "no_embedder" if self.parts.is_missing else "warming"
 
     def _key(self, ticket: Ticket) -> RequestKey:
         assert ticket.namespace is not None

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Self
 
 from tokenwise_core.cache.entry import CachedAnswer, Vector
 from tokenwise_core.cache.exact import Kept
+from tokenwise_core.cache.gate import exact_only
 from tokenwise_core.cache.key import RequestKey
 from tokenwise_core.cache.reading import Reading
 from tokenwise_core.cache.request import CacheRequest, Hit
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     Complete = Callable[["Ticket", CachedAnswer], None]
 
 
+_NOT_ASKED = "not asked"
 STREAM_S = 10.0
 """How long after its beginning an equal call waits for a stream, which ends only when its reader has read it."""
 
@@ -32,8 +34,8 @@ class Ticket:
     """
 
     __slots__ = (
-        "_complete", "asked", "by_hand", "ended", "epochs", "flight", "hit", "judgement", "key", "namespace",
-        "neighbours", "owner", "reason", "request", "semantic_reason", "spent_s", "vector", "would_be",
+        "_complete", "_semantic_reason", "asked", "by_hand", "ended", "epochs", "flight", "hit", "judgement", "key",
+        "namespace", "neighbours", "owner", "reason", "request", "spent_s", "vector", "without_embedder", "would_be",
     )  # fmt: skip
 
     def __init__(
@@ -49,7 +51,8 @@ class Ticket:
         self.reason = reason
         self.key: RequestKey | None = None
         self.hit: Hit | None = None
-        self.semantic_reason: str | None = None
+        self._semantic_reason: str | None = _NOT_ASKED
+        self.without_embedder: str | None = None
         self.flight: Flight[Kept] | None = None
         self.vector: Vector | None = None
         self.asked: Reading | None = None
@@ -64,6 +67,17 @@ class Ticket:
         """Say whether what was judged for a rephrased question holds for this one: not stricter, with equal vetoes."""
         request = self.request
         return request.max_error is None and self.semantic_reason is None and kept.judged_as == request.category
+
+    @property
+    def semantic_reason(self) -> str | None:
+        """Why a rephrased question must not hit here, None where it may; told when it is first asked for."""
+        if self._semantic_reason == _NOT_ASKED and self.key is not None:
+            self._semantic_reason = exact_only(self.request, self.key.query) or self.without_embedder
+        return self._semantic_reason
+
+    @semantic_reason.setter
+    def semantic_reason(self, reason: str | None) -> None:
+        self._semantic_reason = reason
 
     def complete(self, answer: CachedAnswer) -> None:
         """Hand over the model's answer: it is stored behind, and given to those who wait for an equal call."""
