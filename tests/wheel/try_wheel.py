@@ -18,6 +18,13 @@ from tokenwise_core.tokens import TokenCounter
 assert TokenCounter.for_model("gpt-4o").text("hello") >= 1
 from tokenwise_core.usage.store import open_store
 open_store("memory://").close()
+from tokenwise_core.cache import CachedAnswer, CacheRequest, SemanticCache
+from tokenwise_core.messages import Message, Prompt
+request = CacheRequest(prompt=Prompt(messages=(Message(role="user", text="hello?"),)), model="m")
+with SemanticCache(namespace="wheel", entries="sqlite:///cache.sqlite", deadline_ms=30_000) as cache:
+    cache.run(request, lambda: CachedAnswer(text="hi"))
+    assert cache.run(request, lambda: CachedAnswer(text="no")).answer.text == "hi", "no exact hit without extras"
+    assert "sqlite" in cache.entries.url
 import tokenwise_langchain, tokenwise_llamaindex
 for package, extra in ((tokenwise_langchain, "langchain"), (tokenwise_llamaindex, "llamaindex")):
     try:
