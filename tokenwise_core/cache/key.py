@@ -57,12 +57,17 @@ class ContextMode:
 class RequestKey:
     """The hashes of a request (16 bytes each), and the question that was left out of the second.
 
-    *partition* is None where nothing was asked that could be rephrased: exact hits only.
+    *near* is what the second is made of; None where nothing was asked that could be rephrased: exact hits only.
     """
 
     exact: bytes
-    partition: bytes | None
+    near: bytes | None
     query: str | None
+
+    @property
+    def partition(self) -> bytes | None:
+        """The hash of all but the question."""
+        return None if self.near is None else _hash(self.near)
 
 
 def request_key(
@@ -76,19 +81,17 @@ def request_key(
     messages = request.prompt.messages
     asked = question(request)
     rows, query = _rows(messages, asked)
-    fixed = _encode(
-        [
-            SCHEMA, namespace, epoch, request.model, request.provider, request.policy,
-            request.parameters, request.extra, _tools(request.prompt), _schema(request.prompt), request.prompt.options,
-        ]
-    )  # fmt: skip
-    whole = _hashed(fixed, _encode(rows))
-    exact = _digest(whole, "asked", (request.query or "") if query is None else query)
+    fixed = [
+        SCHEMA, namespace, epoch, request.model, request.provider, request.policy,
+        request.parameters, request.extra, _tools(request.prompt), _schema(request.prompt), request.prompt.options,
+    ]  # fmt: skip
+    whole = _hash(_bytes(_encode([fixed, rows])))
+    exact = _hash(whole + b"asked:" + _bytes((request.query or "") if query is None else query))
     if query is None or not query.strip():
-        return RequestKey(exact=exact, partition=None, query=None)
+        return RequestKey(exact=exact, near=None, query=None)
     mode = context or ContextMode()
-    shown = whole if mode.kind == "exact" else _hashed(fixed, _encode(_within(rows, messages, mode)))
-    return RequestKey(exact=exact, partition=_digest(shown, "near", embedder, mode.label), query=query)
+    shown = whole if mode.kind == "exact" else _hash(_bytes(_encode([fixed, _within(rows, messages, mode)])))
+    return RequestKey(exact=exact, near=shown + _bytes(f"near:{mode.label}:{embedder}"), query=query)
 
 
 def question(request: CacheRequest) -> tuple[int, int, int] | None:
@@ -164,7 +167,7 @@ def _tool_digest(tool: ToolDefinition) -> str:
     content = content_key(shown)
     digest = None if content is None else _tool_digests.get(content)
     if digest is None:
-        digest = _hashed(_encode(shown)).hexdigest()
+        digest = _hash(_bytes(_encode(shown))).hex()
         if content is not None:
             _tool_digests.put(content, digest)
     return digest
@@ -197,15 +200,9 @@ def _fold(text: str) -> str:
     return "\n".join(line.rstrip(" \t") for line in text.split("\n")).strip()
 
 
-def _hashed(*parts: str) -> blake2b:
-    """Begin a hash with the parts and their lengths, so that no two lists of parts run together."""
-    encoded = [part.encode("utf-8", "surrogatepass") for part in parts]
-    lengths = ",".join([str(len(part)) for part in encoded])
-    return blake2b(b"".join((lengths.encode(), b";", *encoded)), digest_size=DIGEST_BYTES)
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")
 
 
-def _digest(begun: blake2b, *parts: str) -> bytes:
-    """Return the digest of what was *begun* and the parts."""
-    hashed = begun.copy()
-    hashed.update(_hashed(*parts).digest())
-    return hashed.digest()
+def _hash(data: bytes) -> bytes:
+    return blake2b(data, digest_size=DIGEST_BYTES).digest()
