@@ -9,7 +9,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -20,11 +20,12 @@ from typing import Any
 import numpy as np
 
 from benchmarks.cache_crowds import BLOCK, Prepared, Questions, Vectors, fill, partition_of, pattern, request
+from benchmarks.timing import calmest_median_ns
 from tokenwise_core.cache import SemanticCache, SQLiteEntries
 from tokenwise_core.cache.index import FaissIndex
 from tokenwise_core.cache.warming import snapshot_folder
 
-LOOKUPS = 300
+LOOKUPS, ROUNDS = 800, 4
 NEIGHBOURS = 8
 SIZES = {"10k": 10_000, "100k": 100_000, "1m": 1_000_000}
 LIMITS = {"10k": (1.2, 0.5), "100k": (2.0, 1.0), "1m": (3.0, 2.0)}
@@ -129,22 +130,21 @@ def _exact(crowd: Questions, queries: Vectors, n: int) -> np.ndarray:
 
 
 def _looked_up(store: SQLiteEntries, crowd: Questions, queries: Vectors, turns: Sequence[int]) -> float:
-    """Return the median CPU time of a whole lookup in milliseconds, of all threads, the embedding left out."""
+    """Return the median CPU time of a whole lookup in milliseconds, of all threads, without the embedding."""
     texts = [f"{crowd.texts[i % len(crowd.texts)]} {i}, please" for i in range(len(queries))]
     embedder = Prepared(vectors=dict(zip(texts, queries, strict=True)))
     asked = [request(text, turn=turn) for text, turn in zip(texts, turns, strict=True)]
-    took = []
+
+    def look(one: Any) -> None:
+        ticket = cache.lookup(one)
+        assert ticket.neighbours, ticket.reason
+
     with SemanticCache(namespace="bench", entries=store, embedder=embedder, deadline_ms=60_000) as cache:
         cache.ready()
         for one in asked[:20]:
             cache.lookup(one)
         _settled(cache)
-        for one in asked:
-            began = time.process_time_ns()
-            ticket = cache.lookup(one)
-            took.append(time.process_time_ns() - began)
-            assert ticket.neighbours, ticket.reason
-    return statistics.median(took) / 1e6
+        return calmest_median_ns(look, asked, rounds=ROUNDS) / 1e6
 
 
 def _settled(cache: SemanticCache) -> None:
@@ -241,18 +241,9 @@ def _gptcache(folder: Path, crowd: Questions) -> float:
     rows = crowd.block(0)[:n]
     texts = [f"{crowd.texts[i % len(crowd.texts)]} ({i})" for i in range(n)]
     data.import_data(texts, ["x" * 700] * n, list(rows), [None] * n)
-    took = _median_cpu_ms(lambda text: get(text, cache_obj=cache), list(known))
+    took = calmest_median_ns(lambda text: get(text, cache_obj=cache), list(known)) / 1e6
     cache.data_manager = SimpleNamespace(close=lambda: None)  # it would write to the folder at the end of the process
     return took
-
-
-def _median_cpu_ms(call: Callable[[str], Any], texts: Sequence[str]) -> float:
-    took = []
-    for text in texts:
-        began = time.process_time_ns()
-        call(text)
-        took.append(time.process_time_ns() - began)
-    return statistics.median(took) / 1e6
 
 
 def _lookup_row(
