@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
 from collections.abc import Callable
@@ -15,14 +14,12 @@ log = logging.getLogger("tokenwise.cache")
 T = TypeVar("T")
 
 THREADS = 8
-PAUSE_S = 0.001
-"""How soon a thread is asked for again where all are taken."""
 
 
 class Bounded:
     """Runs work in threads of its own, each within *deadline_s*; *failed* is called for what failed or was late.
 
-    Where all threads are taken it waits for one, within the same deadline. After five failures in a row nothing is
+    Where all threads are at work it waits for one, within the same deadline. After five failures in a row nothing is
     tried for half a minute.
     """
 
@@ -35,41 +32,25 @@ class Bounded:
         """Return what *work* returns; None where it fails or is late."""
         if self._is_off:
             return None
-        late = time.monotonic() + self._deadline_s
-        while True:
-            try:
-                value = self._workers.run(work, late - time.monotonic())
-            except TooBusy as error:
-                if time.monotonic() < late:
-                    time.sleep(PAUSE_S)
-                    continue
-                self._failed(error)
-                return None
-            except (TooLate, Exception) as error:
-                self._failed(error)
-                return None
-            self._breaker.succeeded()
-            return value
+        try:
+            value = self._workers.run(work, self._deadline_s)
+        except (TooLate, TooBusy, Exception) as error:
+            self._failed(error)
+            return None
+        self._breaker.succeeded()
+        return value
 
     async def arun(self, work: Callable[[], T]) -> T | None:
         """Do what `run` does without blocking the event loop."""
         if self._is_off:
             return None
-        late = time.monotonic() + self._deadline_s
-        while True:
-            try:
-                value = await self._workers.arun(work, late - time.monotonic())
-            except TooBusy as error:
-                if time.monotonic() < late:
-                    await asyncio.sleep(PAUSE_S)
-                    continue
-                self._failed(error)
-                return None
-            except (TooLate, Exception) as error:
-                self._failed(error)
-                return None
-            self._breaker.succeeded()
-            return value
+        try:
+            value = await self._workers.arun(work, self._deadline_s)
+        except (TooLate, TooBusy, Exception) as error:
+            self._failed(error)
+            return None
+        self._breaker.succeeded()
+        return value
 
     def behind(self, work: Callable[[], object]) -> None:
         """Run *work* behind; its failure is counted."""
