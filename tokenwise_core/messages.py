@@ -54,7 +54,8 @@ class Tag:
 class Message:
     """One message, flattened: *text* is all text blocks joined as the provider joins them.
 
-    *index* is its position in the framework's own list; *reasoning* is replayed thinking text.
+    *index* is its position in the framework's own list; *reasoning* is replayed thinking text; *at* is when it was
+    said, in seconds since the epoch, where somebody knows.
     """
 
     role: Role
@@ -66,6 +67,7 @@ class Message:
     reasoning: str = ""
     tags: tuple[Tag, ...] = ()
     index: int = 0
+    at: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,12 +12,24 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 LAYERS = [
-    {"errors", "_optional", "protocols", "scoping", "messages", "switch", "lazy", "singleflight", "deadline"},
+    {
+        "errors",
+        "_optional",
+        "protocols",
+        "scoping",
+        "messages",
+        "switch",
+        "lazy",
+        "singleflight",
+        "deadline",
+        "flow",
+        "outcome",
+    },
     {"text"},
     {"tokens", "embeddings", "settings"},
     {"usage"},
-    {"cache"},
-    {"stack", "analytics"},
+    {"cache", "memory"},
+    {"stack", "analytics", "improve"},
     {"demo", "testing"},
     {"cli"},
 ]
@@ -60,6 +72,18 @@ def test_inside_core_arrows_point_down_only() -> None:
         and (layer(module) is not None and layer(target) is not None and layer(target) > layer(module))
     ]
     assert not upward
+
+
+def test_no_lever_imports_another_nor_the_loop_that_watches_them() -> None:
+    wrong = [
+        f"{module} imports {target}"
+        for module, path in modules("tokenwise_core")
+        if module.count(".") and module.split(".")[1] in LEVERS
+        for target in imports(path)
+        if target.startswith("tokenwise_core.")
+        and target.split(".")[1] in (LEVERS | {"improve"}) - {module.split(".")[1]}
+    ]
+    assert not wrong
 
 
 def test_core_imports_neither_framework() -> None:
