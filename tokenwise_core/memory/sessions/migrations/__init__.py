@@ -1,0 +1,1 @@
+"""The tables of sessions, as numbered SQL files (`storage.migrations`)."""
