@@ -1,0 +1,1 @@
+"""What watches the levers and proposes better settings; no lever imports it."""
