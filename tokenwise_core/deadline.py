@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import atexit
 import contextvars
-import os
 import threading
 import time
 import weakref
@@ -17,6 +16,8 @@ from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Any, Generic, TypeVar
 
+from tokenwise_core import process
+from tokenwise_core.bell import Bells
 from tokenwise_core.protocols import Clock
 
 T = TypeVar("T")
@@ -73,9 +74,10 @@ class Workers:
 
     def _renew(self) -> None:
         self._queue: SimpleQueue[_Task[Any] | None] = SimpleQueue()
+        self._bells = Bells()
         self._lock = threading.Lock()
         self._threads = self._idle = self._waiting = self._hanging = 0
-        self._pid = os.getpid()
+        self._pid = process.pid
         self._finalizer = weakref.finalize(self, _stop, self._queue, self._max)
         self._finalizer.atexit = False
 
@@ -84,12 +86,14 @@ class Workers:
 
         It runs in a copy of the caller's context.
         """
-        waiting = threading.Lock()
-        waiting.acquire()
-        task = _Task(function, waiting.release)
+        self._own_threads()
+        bell = self._bells.take()
+        task = _Task(function, bell.ring)
         self._hand_over(task, may_wait=True)
-        if not waiting.acquire(timeout=max(timeout_s, 0.0)):
-            self._give_up(task)
+        if bell.wait(timeout_s):
+            self._bells.give(bell)
+        else:
+            self._give_up(task)  # and the bell: it may ring yet
         return task.result()
 
     async def arun(self, function: Callable[[], T], timeout_s: float) -> T:
@@ -105,6 +109,7 @@ class Workers:
             if not loop.is_closed():
                 loop.call_soon_threadsafe(tell)
 
+        self._own_threads()
         task = _Task(function, done)
         self._hand_over(task, may_wait=True)
         try:
@@ -122,15 +127,19 @@ class Workers:
 
     def submit(self, function: Callable[[], object]) -> bool:
         """Run *function* behind, its result and errors unseen; False where no thread is free for it."""
+        self._own_threads()
         try:
             self._hand_over(_Task(function, _nothing), may_wait=False)
         except TooBusy:
             return False
         return True
 
-    def _hand_over(self, task: _Task[Any], *, may_wait: bool) -> None:
-        if self._pid != os.getpid():
+    def _own_threads(self) -> None:
+        """Begin anew in a forked child."""
+        if self._pid != process.pid:
             self._renew()
+
+    def _hand_over(self, task: _Task[Any], *, may_wait: bool) -> None:
         with self._lock:
             if self._idle:
                 self._idle -= 1
@@ -179,7 +188,7 @@ class Workers:
     def rest(self, timeout_s: float) -> bool:
         """Wait until no thread is at work; False past *timeout_s*."""
         until = time.monotonic() + timeout_s
-        while self._pid == os.getpid() and self._idle < self._threads:
+        while self._pid == process.pid and self._idle < self._threads:
             if time.monotonic() >= until:
                 return False
             time.sleep(0.005)

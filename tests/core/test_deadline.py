@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import os
 import pickle
 import threading
+import time
+from pathlib import Path
 
 import pytest
 
@@ -103,8 +107,10 @@ def test_where_all_threads_are_at_work_more_work_waits_for_one() -> None:
 
 def test_work_that_found_no_thread_in_time_was_not_begun() -> None:
     workers, release, begun = Workers(max_threads=1), threading.Event(), threading.Event()
-    first = threading.Thread(target=lambda: workers.run(release.wait, 10))
+    at_work = threading.Barrier(2)
+    first = threading.Thread(target=lambda: workers.run(lambda: (at_work.wait(10), release.wait()), 10))
     first.start()
+    at_work.wait(10)
     with pytest.raises(TooBusy):
         workers.run(begun.set, 0.02)
     release.set()
@@ -153,3 +159,63 @@ def test_what_ran_side_by_side_fails_once() -> None:
     clock.advance(0.15)
     breaker.failed(since=clock())
     assert breaker.is_tripped
+
+
+def test_what_ends_too_late_wakes_nobody_else() -> None:
+    workers, release = Workers(max_threads=2), threading.Event()
+    for _ in range(3):
+        with pytest.raises(TooLate):
+            workers.run(release.wait, 0.01)
+        release.set()  # what was given up ends, and rings its bell, while others wait
+        assert workers.run(lambda: time.sleep(0.02) or "its own", 5) == "its own"
+        release.clear()
+
+
+def test_many_threads_get_their_own_results() -> None:
+    workers, wrong = Workers(max_threads=4), []
+
+    def ask(n: int) -> None:
+        wrong.extend(i for i in range(200) if workers.run(lambda i=i: (n, i), 10) != (n, i))
+
+    threads = [threading.Thread(target=ask, args=(n,)) for n in range(24)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert not wrong
+
+
+def test_without_a_pipe_to_be_had_work_comes_back_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused() -> tuple[int, int]:
+        raise OSError("too many open files")
+
+    monkeypatch.setattr("tokenwise_core.bell.os.pipe", refused)
+    workers, release = Workers(), threading.Event()
+    assert workers.run(lambda: 42, 5) == 42
+    with pytest.raises(TooLate):
+        workers.run(release.wait, 0.01)
+    release.set()
+
+
+def test_waiting_leaves_no_open_files() -> None:
+    folder = Path("/dev/fd")
+    if not folder.is_dir():
+        pytest.skip("no list of open files here")
+    workers, before = Workers(), len(list(folder.iterdir()))
+    for _ in range(100):
+        workers.run(lambda: 1, 5)
+    assert len(list(folder.iterdir())) <= before + 2
+    del workers
+    gc.collect()
+    assert len(list(folder.iterdir())) <= before
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_forked_child_does_not_ring_its_parents_bells() -> None:
+    workers = Workers()
+    assert workers.run(lambda: 1, 5) == 1
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if workers.run(lambda: 2, 5) == 2 else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    assert [workers.run(lambda n=n: n, 5) for n in range(5)] == list(range(5))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import atexit
 import multiprocessing
-import os
 import threading
 import time
 import weakref
@@ -17,6 +16,8 @@ from collections.abc import Callable, Sequence
 from multiprocessing.util import Finalize
 from queue import Empty, SimpleQueue
 from typing import Any
+
+from tokenwise_core import process
 
 EXIT_TIMEOUT_S = 2.0
 
@@ -51,11 +52,11 @@ class Behind:
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._stopped = False
-        self._pid = os.getpid()
+        self._pid = process.pid
 
     def put(self, item: object) -> bool:
         """Queue *item*; False where there is no room for it."""
-        if self._pid != os.getpid():
+        if self._pid != process.pid:
             self._renew()
         if self._stopped or self._queue.qsize() >= self._size:
             self.dropped += 1
@@ -67,7 +68,7 @@ class Behind:
 
     def later(self, item: object) -> bool:
         """Queue *item* for the next second; False where there is no room for it."""
-        if self._pid != os.getpid():
+        if self._pid != process.pid:
             self._renew()
         if self._stopped or len(self._later) >= self._size:
             self.dropped += 1
@@ -95,11 +96,11 @@ class Behind:
     @property
     def is_running(self) -> bool:
         """Say whether there is a thread that writes."""
-        return self._thread is not None and self._pid == os.getpid()
+        return self._thread is not None and self._pid == process.pid
 
     def flush(self, timeout_s: float) -> bool:
         """Wait until all that was queued before is written, and *idle* was called; False past *timeout_s*."""
-        if self._pid != os.getpid():
+        if self._pid != process.pid:
             self._renew()
         if self._stopped:
             return True
@@ -111,7 +112,7 @@ class Behind:
 
     def stop(self, timeout_s: float = EXIT_TIMEOUT_S) -> None:
         """Write what is queued, and end the thread; the next `put` is dropped."""
-        if self._pid != os.getpid() or self._thread is None:
+        if self._pid != process.pid or self._thread is None:
             return
         self._stopped = True
         self._queue.put(None)

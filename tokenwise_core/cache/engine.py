@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import logging
-import os
 import random
 import secrets
 import time
@@ -13,6 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
+from tokenwise_core import process
 from tokenwise_core.cache.behind import Behind
 from tokenwise_core.cache.entries import Entries
 from tokenwise_core.cache.entry import CachedAnswer, Entry
@@ -71,7 +71,7 @@ class Engine:
 
     def __init__(self, options: Options) -> None:
         self._options = options
-        self.pid = os.getpid()
+        self.pid = process.pid
         self.counters = Counters()
         self.exact = ExactCache(max_bytes=options.memory_bytes)
         self._flights: SingleFlight[Kept] = SingleFlight()

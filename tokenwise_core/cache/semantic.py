@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from types import TracebackType
@@ -12,6 +11,7 @@ from typing import Any, Self
 
 from rich.progress import track
 
+from tokenwise_core import process
 from tokenwise_core.cache.engine import ADMIN_S, Engine, Options
 from tokenwise_core.cache.entries import Entries, open_entries
 from tokenwise_core.cache.entry import CachedAnswer, NamespaceTotals
@@ -115,7 +115,7 @@ class SemanticCache:
     @property
     def _engine(self) -> Engine:
         """This process's working parts: a forked child makes its own."""
-        if self._made.pid != os.getpid():
+        if self._made.pid != process.pid:
             self._made = Engine(self._options)
         return self._made
 
