@@ -22,8 +22,8 @@ DEADLINE_MS = 150.0
 SLACK_MS = 50.0
 """What a busy machine's scheduler may add before a call counts as late."""
 STORE_PARTS = (
-    "get", "entry", "candidates", "vectors", "count", "generation", "epochs", "labels", "put", "mark", "touch",
-    "add_labels", "add_hits", "add_counts", "sweep", "evict",
+    "answer", "get", "entry", "candidates", "vectors", "count", "generation", "epochs", "labels", "put", "mark",
+    "touch", "add_labels", "add_hits", "add_counts", "sweep", "evict",
 )  # fmt: skip
 _NOUNS = ("card", "account", "transfer", "invoice", "plan", "seat", "export", "password", "backup", "webhook")
 _FORMS = (

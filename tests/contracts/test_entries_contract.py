@@ -19,7 +19,7 @@ from tests.entries import NOW, at, cache_database, emptied, key_of, make_entry, 
 from tests.postgres import postgres_server
 from tokenwise_core.cache.entries import Codec, Entries, open_entries
 from tokenwise_core.cache.entries.protocol import KEPT_HITS, KEPT_LABELS
-from tokenwise_core.cache.entry import CachedAnswer, Entry
+from tokenwise_core.cache.entry import CachedAnswer, Entry, StoredAnswer
 from tokenwise_core.errors import BadInput
 from tokenwise_core.scoping import Scope
 from tokenwise_core.usage.components import CountSource
@@ -86,6 +86,34 @@ class TestWritingAndReading:
             assert found is not None
             assert found.seq == seq
 
+    @pytest.mark.parametrize("answer", _ANSWERS.values(), ids=_ANSWERS)
+    def test_the_answer_alone_is_that_of_the_whole_entry(self, entries: Entries, answer: CachedAnswer) -> None:
+        facts = {"answer": answer, "epochs": {"tag:doc:1": 3}, "capability": 0.5, "cost_nano": 7}
+        [seq, bare] = entries.put(
+            [
+                make_entry(1, expires_at=NOW + 5, tags=("doc:1",), **facts),
+                make_entry(2, partition=None, vector=None, query=None, reading=None, signature=None),
+            ]
+        )
+        assert entries.answer(key_of(1), now=NOW) == StoredAnswer(
+            seq=seq, created_at=at(1), expires_at=NOW + 5, **facts
+        )
+        assert entries.answer(key_of(2), now=NOW) == StoredAnswer(
+            seq=bare, created_at=at(2), answer=CachedAnswer(text="answer 2")
+        )
+        assert entries.answer(key_of(3), now=NOW) is None
+
+    def test_the_answer_alone_is_gone_where_the_entry_is(self, entries: Entries) -> None:
+        seqs = entries.put([make_entry(i, namespace="ab"[i % 2], owner=Scope(user=f"u{i}")) for i in range(5)])
+        entries.delete(seqs[:1])
+        entries.purge(user="u1")
+        entries.clear(namespace="a")
+        assert [i for i in range(5) if entries.answer(key_of(i), now=NOW)] == [3]
+        entries.put([make_entry(3, answer=CachedAnswer(text="another"))])
+        replaced = entries.answer(key_of(3), now=NOW)
+        assert replaced is not None
+        assert replaced.answer.text == "another"
+
     def test_an_entry_without_a_partition_is_found_by_its_key_only(self, entries: Entries) -> None:
         entry = make_entry(1, partition=None, vector=None, query=None, reading=None, signature=None)
         [seq] = entries.put([entry])
@@ -98,6 +126,9 @@ class TestWritingAndReading:
         found: Any = entries.get(entry.key, now=NOW)
         candidate: Any = entries.candidates([seq], now=NOW)[0]
         found.answer.payload["list"].append(2)
+        alone: Any = entries.answer(entry.key, now=NOW)
+        alone.answer.payload["list"].append(3)
+        alone.epochs["tag:a"] = 9
         for mine in (found, candidate):
             mine.vector[:] = 0
             mine.reading["words"].append("x")
@@ -118,6 +149,8 @@ class TestWritingAndReading:
         [seq] = entries.put([make_entry(1, expires_at=NOW + 10)])
         assert entries.get(key_of(1), now=NOW + 9.9) is not None
         assert entries.get(key_of(1), now=NOW + 10) is None
+        assert entries.answer(key_of(1), now=NOW + 9.9) is not None
+        assert entries.answer(key_of(1), now=NOW + 10) is None
         assert entries.entry(seq, now=NOW + 10) is None
         assert entries.candidates([seq], now=NOW + 10) == []
 

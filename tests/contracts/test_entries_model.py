@@ -186,6 +186,8 @@ class Machine(RuleBasedStateMachine):
         for i in _KEYS:
             mine, theirs = (entries.get(key_of(i), now=self.now) for entries in (self.model, self.store))
             assert (mine is None) == (theirs is None)
+            alone = self.store.answer(key_of(i), now=self.now)
+            assert (alone and (alone.seq, alone.answer)) == (theirs and (theirs.seq, theirs.answer))
             if mine is not None and theirs is not None and mine.seq is not None:
                 assert theirs.key == key_of(i)
                 assert theirs.seq == self.seqs[mine.seq]

@@ -71,6 +71,19 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StoredAnswer:
+    """What an exact hit needs of a stored entry: no question, no vector, no labels."""
+
+    answer: CachedAnswer
+    created_at: float
+    seq: int
+    expires_at: float | None = None
+    epochs: Mapping[str, int] = field(default_factory=dict)
+    capability: float | None = None
+    cost_nano: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
     """What verification needs of a stored neighbour, without its answer.
 

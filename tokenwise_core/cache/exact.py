@@ -11,12 +11,13 @@ from typing import Any
 
 from cachetools import LRUCache
 
-from tokenwise_core.cache.entry import CachedAnswer, Entry
+from tokenwise_core.cache.entry import CachedAnswer, Entry, StoredAnswer
 from tokenwise_core.cache.verify import Judgement
 from tokenwise_core.usage.events import Usage
 from tokenwise_core.usage.savings import Spend, spend_of
 
 _RECENT = 1000
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode  # `json.dumps` makes one a call
 OVERHEAD_BYTES = 600
 """What an answer costs in memory beside its text and payload (measured: objects, key, list node)."""
 
@@ -53,19 +54,18 @@ class Kept:
         return replace(self, similarity=similarity, judgement=judgement, judged_as=category, expires_at=expires)
 
     @classmethod
-    def of(cls, entry: Entry) -> Kept:
+    def of(cls, entry: Entry | StoredAnswer) -> Kept:
         """Return *entry* as it is kept."""
-        answer = entry.answer
-        spend = Spend(nano=None) if answer.usage is None else spend_of(answer.usage, None)
+        answer, usage = entry.answer, entry.answer.usage
         return cls(
             text=answer.text,
-            payload=json.dumps(answer.payload, ensure_ascii=False, separators=(",", ":")),
+            payload="{}" if not answer.payload else _encode(answer.payload),
             model=answer.model,
             provider=answer.provider,
-            usage=answer.usage,
+            usage=usage,
             finish_reason=answer.finish_reason,
             tool_calls=answer.tool_calls,
-            saved=Spend(input_tokens=spend.input_tokens, output_tokens=spend.output_tokens, nano=entry.cost_nano),
+            saved=Spend(nano=entry.cost_nano) if usage is None else spend_of(usage, nano=entry.cost_nano),
             created_at=entry.created_at,
             expires_at=entry.expires_at,
             epochs=entry.epochs,

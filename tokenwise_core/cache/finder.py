@@ -15,7 +15,7 @@ import numpy as np
 
 from tokenwise_core.cache.answers import AnswerSignature
 from tokenwise_core.cache.entries.protocol import Entries, NearestNeighbours
-from tokenwise_core.cache.entry import Candidate, Entry
+from tokenwise_core.cache.entry import Candidate, Entry, StoredAnswer
 from tokenwise_core.cache.exact import are_current, is_capable
 from tokenwise_core.cache.reading import Reading, edition, read
 from tokenwise_core.cache.ticket import Ticket
@@ -53,7 +53,7 @@ class Policy:
 class Found:
     """An entry to be served; *neighbour* and *judgement* of a semantic one."""
 
-    entry: Entry
+    entry: Entry | StoredAnswer
     neighbour: Neighbour | None = None
     judgement: Judgement | None = None
 
@@ -101,7 +101,7 @@ class Finder:
     def exact(self, ticket: Ticket) -> Found | None:
         """Return the stored answer to exactly this request."""
         assert ticket.key is not None
-        entry = self.entries.get(ticket.key.exact, now=self._clock())
+        entry = self.entries.answer(ticket.key.exact, now=self._clock())
         if entry is None or not are_current(entry.epochs, self.epochs):
             return None
         if not is_capable(entry.capability, ticket.request.capability):

@@ -22,7 +22,9 @@ _PLACEHOLDER = "\x00query\x00"
 _QUESTION_TAG = "user_input"
 _SUMMARY_TAG = "summary"
 _LOOSE_ENDS = re.compile(r"[ \t]\n")
-_encode = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"), default=str).encode
+_encode = json.JSONEncoder(
+    ensure_ascii=False, sort_keys=True, separators=(",", ":"), default=str, check_circular=False
+).encode  # what holds itself is a RecursionError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -192,12 +192,12 @@ def _total(lever: str, savings: Iterable[Saving]) -> LeverTotal:
     )
 
 
-def spend_of(usage: Usage, cost: Cost | None) -> Spend:
+def spend_of(usage: Usage, *, nano: int | None) -> Spend:
     """Return what a call spent, with the tokens that stand beside its totals."""
     return Spend(
         input_tokens=(usage.input_tokens or 0) + (usage.side_input or 0),
         output_tokens=(usage.output_tokens or 0) + (usage.side_output or 0),
-        nano=None if cost is None else cost.nano,
+        nano=nano,
     )
 
 
@@ -216,7 +216,7 @@ def cache_hit_saving(
     """
     return Saving(
         lever=lever,
-        counterfactual=spend_of(would, cost),
+        counterfactual=spend_of(would, nano=None if cost is None else cost.nano),
         actual=NOTHING,
         overhead=overhead,
         quality=quality,

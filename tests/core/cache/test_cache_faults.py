@@ -13,8 +13,8 @@ from tokenwise_core.cache import MemoryEntries, SemanticCache
 from tokenwise_core.testing import HashEmbedder
 
 PARTS = [
-    "get", "entry", "candidates", "vectors", "count", "put", "epochs", "generation", "labels", "add_labels", "mark",
-    "touch", "add_hits", "add_counts", "sweep", "evict",
+    "answer", "get", "entry", "candidates", "vectors", "count", "put", "epochs", "generation", "labels", "add_labels",
+    "mark", "touch", "add_hits", "add_counts", "sweep", "evict",
 ]  # fmt: skip
 
 
@@ -50,7 +50,7 @@ def test_an_embedder_that_hangs_later_delays_nobody_beyond_the_deadline() -> Non
 
 
 def test_after_failures_in_a_row_the_cache_is_off_and_says_so_once(caplog: pytest.LogCaptureFixture) -> None:
-    cache = make_cache(entries=Broken(MemoryEntries(), ["get"]))
+    cache = make_cache(entries=Broken(MemoryEntries(), ["answer"]))
     with caplog.at_level(logging.WARNING, logger="tokenwise.cache"):
         reasons = [cache.lookup(asked(f"question {n}")).reason for n in range(8)]
     assert reasons == ["error"] * 5 + ["off"] * 3
@@ -61,7 +61,7 @@ def test_after_failures_in_a_row_the_cache_is_off_and_says_so_once(caplog: pytes
 
 def test_no_text_of_the_users_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.DEBUG, logger="tokenwise"):
-        cache = make_cache(entries=Broken(MemoryEntries(), ["put", "get"]))
+        cache = make_cache(entries=Broken(MemoryEntries(), ["put", "answer"]))
         cache.run(asked("my secret plan"), lambda: answer("a secret answer"))
         cache.flush()
     assert "secret" not in caplog.text
@@ -85,7 +85,7 @@ def test_what_cannot_be_hashed_or_stored_is_a_miss() -> None:
 
 
 async def test_no_call_blocks_the_event_loop() -> None:
-    cache = make_cache(entries=Broken(MemoryEntries(), ["get"], hangs=True), deadline_ms=100)
+    cache = make_cache(entries=Broken(MemoryEntries(), ["answer"], hangs=True), deadline_ms=100)
     longest, done = 0.0, False
 
     async def watch() -> None:

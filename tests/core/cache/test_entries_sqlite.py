@@ -304,6 +304,24 @@ class TestDamagedRows:
         assert {row[0] for row in _execute(path, f"SELECT seq FROM {table}")} == {seqs[1], seqs[1] + 1}
         assert entries.totals()[0].entries == 2
 
+    @pytest.mark.parametrize(
+        ("table", "column", "value"),
+        [
+            ("cache_answer", "body", b"{"),
+            ("cache_answer", "body", b'{"v":1}'),
+            ("cache_entry", "epochs", '{"x":"one"}'),
+        ],
+    )
+    def test_a_damaged_answer_is_no_exact_hit(
+        self, entries: SQLiteEntries, path: Path, table: str, column: str, value: Any
+    ) -> None:
+        [seq] = entries.put([make_entry(1)])
+        _execute(path, f"UPDATE {table} SET {column} = ? WHERE seq = ?", value, seq)
+        assert entries.answer(key_of(1), now=NOW) is None
+        assert entries.unreadable == 1
+        entries.put([make_entry(2)])
+        assert [row[0] for row in _execute(path, f"SELECT seq FROM {table}")] == [seq + 1]
+
     def test_a_damaged_vector_is_left_out_of_its_partition(self, entries: SQLiteEntries, path: Path) -> None:
         seqs = entries.put([make_entry(i) for i in range(4)])
         _execute(path, "UPDATE cache_vector SET data = x'0000' WHERE seq = ?", seqs[1])

@@ -16,6 +16,7 @@ from tokenwise_core.cache.entries.kept import Kept, Space
 from tokenwise_core.cache.entries.owners import Owner, owner_query
 from tokenwise_core.cache.entries.protocol import KEPT_HITS, KEPT_LABELS, VectorRows
 from tokenwise_core.cache.entries.rows import (
+    AnswerRow,
     LightRow,
     Row,
     from_half,
@@ -27,9 +28,10 @@ from tokenwise_core.cache.entries.rows import (
     to_candidate,
     to_entry,
     to_row,
+    to_stored_answer,
     write_hit,
 )
-from tokenwise_core.cache.entry import Candidate, Entry, HitRecord, Label, NamespaceTotals
+from tokenwise_core.cache.entry import Candidate, Entry, HitRecord, Label, NamespaceTotals, StoredAnswer
 from tokenwise_core.scoping import Scope
 
 _PAGE = 500
@@ -71,6 +73,21 @@ class MemoryEntries:
         with self._locked():
             seq = self._keys.get(key)
             return None if seq is None else self.entry(seq, now=now)
+
+    def answer(self, key: bytes, *, now: float) -> StoredAnswer | None:
+        with self._locked():
+            seq = self._keys.get(key)
+            if seq is None or not self._kept[seq].lives(now):
+                return None
+            row = self._kept[seq].row
+            light = AnswerRow(
+                seq, row.created_at, row.expires_at, row.epochs, row.capability, row.cost_nano, row.body
+            )  # fmt: skip
+            try:
+                return to_stored_answer(light, self._codec)
+            except (DamagedError, ForeignError):
+                self._unreadable += 1
+                return None
 
     def entry(self, seq: int, *, now: float) -> Entry | None:
         with self._locked():

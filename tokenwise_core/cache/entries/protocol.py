@@ -13,7 +13,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from tokenwise_core.cache.entry import Candidate, Entry, HitRecord, Label, NamespaceTotals, Vector
+from tokenwise_core.cache.entry import Candidate, Entry, HitRecord, Label, NamespaceTotals, StoredAnswer, Vector
 from tokenwise_core.scoping import Scope
 
 KEPT_LABELS = KEPT_HITS = 20_000
@@ -61,6 +61,10 @@ class Entries(Protocol):
 
     def get(self, key: bytes, *, now: float) -> Entry | None:
         """Return the newest live entry under the exact *key*, whole."""
+        ...
+
+    def answer(self, key: bytes, *, now: float) -> StoredAnswer | None:
+        """Return what an exact hit needs of the entry that `get` finds: the lookup has no microseconds to spare."""
         ...
 
     def entry(self, seq: int, *, now: float) -> Entry | None:

@@ -25,7 +25,7 @@ from tokenwise_core.cache.entries.fields import (
     said,
     scope_from_json,
 )
-from tokenwise_core.cache.entry import Candidate, Entry, HitRecord, Vector
+from tokenwise_core.cache.entry import Candidate, Entry, HitRecord, StoredAnswer, Vector
 from tokenwise_core.errors import BadInput
 
 ROW_BYTES = 250
@@ -103,6 +103,32 @@ def to_row(entry: Entry, codec: Codec) -> Row:
         user=_name(entry.owner.user),
         body=body,
         vector=vector,
+    )
+
+
+class AnswerRow(NamedTuple):
+    """What `answer` reads of a row."""
+
+    seq: int
+    created_at: float
+    expires_at: float | None
+    epochs: str | None
+    capability: float | None
+    cost_nano: int | None
+    body: bytes
+
+
+def to_stored_answer(row: AnswerRow, codec: Codec) -> StoredAnswer:
+    """Build what an exact hit needs; raise `DamagedError` or `ForeignError`."""
+    seq, created_at, expires_at, epochs, capability, cost_nano, body = row
+    return StoredAnswer(
+        answer=answer_from_json(checked(codec.read(body), BODY, needed=("answer",))["answer"]),
+        created_at=created_at,
+        seq=seq,
+        expires_at=expires_at,
+        epochs=read_epochs(epochs),
+        capability=capability,
+        cost_nano=cost_nano,
     )
 
 

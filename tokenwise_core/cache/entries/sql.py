@@ -16,6 +16,7 @@ from tokenwise_core.cache.entries.fields import DamagedError
 from tokenwise_core.cache.entries.owners import Owner, owner_query
 from tokenwise_core.cache.entries.protocol import VectorRows
 from tokenwise_core.cache.entries.rows import (
+    AnswerRow,
     LightRow,
     Row,
     read_hit,
@@ -25,10 +26,11 @@ from tokenwise_core.cache.entries.rows import (
     to_candidate,
     to_entry,
     to_row,
+    to_stored_answer,
     write_hit,
 )
 from tokenwise_core.cache.entries.session import CHUNK, Session, VectorFormat, marks, one, take_numbers
-from tokenwise_core.cache.entry import Candidate, Entry, HitRecord, Label, NamespaceTotals, Vector
+from tokenwise_core.cache.entry import Candidate, Entry, HitRecord, Label, NamespaceTotals, StoredAnswer, Vector
 from tokenwise_core.scoping import Scope
 
 log = logging.getLogger("tokenwise.cache")
@@ -41,6 +43,11 @@ FROM cache_entry e JOIN cache_answer a ON a.seq = e.seq LEFT JOIN cache_vector v
 """
 _BY_KEY = f"{_WHOLE} WHERE e.key = ? AND (e.expires_at IS NULL OR e.expires_at > ?)"
 _BY_SEQ = f"{_WHOLE} WHERE e.seq = ? AND (e.expires_at IS NULL OR e.expires_at > ?)"
+_ANSWER = """
+SELECT e.seq, e.created_at, e.expires_at, e.epochs, e.capability, e.cost_nano, a.body
+FROM cache_entry e JOIN cache_answer a ON a.seq = e.seq
+WHERE e.key = ? AND (e.expires_at IS NULL OR e.expires_at > ?)
+"""
 _PAGE = f"{_WHOLE} WHERE e.seq > ? ORDER BY e.seq LIMIT {CHUNK}"
 _LIGHT = """
 SELECT e.seq, e.question, e.created_at, e.expires_at, e.epochs, e.capability, e.good, e.bad, v.data
@@ -83,6 +90,13 @@ class SQLEntries(ABC):
 
     def get(self, key: bytes, *, now: float) -> Entry | None:
         return self._first(_BY_KEY, key, now)
+
+    def answer(self, key: bytes, *, now: float) -> StoredAnswer | None:
+        with self._reading() as session:
+            found = session.all(_ANSWER, (key, now))
+        if not found:
+            return None
+        return self._readable(lambda: to_stored_answer(AnswerRow(*found[0]), self._codec), found[0][0])
 
     def entry(self, seq: int, *, now: float) -> Entry | None:
         return self._first(_BY_SEQ, seq, now)
