@@ -11,7 +11,7 @@ from tokenwise_core.cache.entry import Label
 from tokenwise_core.cache.features import Neighbour, alone, in_company
 from tokenwise_core.cache.reading import Reading
 from tokenwise_core.cache.verifier import Estimate, Verifier
-from tokenwise_core.cache.vetoes import vetoes
+from tokenwise_core.cache.vetoes import is_vetoed, vetoes
 
 __all__ = ["Judgement", "Neighbour", "judge", "labels_of"]
 
@@ -124,7 +124,7 @@ def labels_of(
         place, features = chosen.place, () if chosen.vetoes else _features(asked, neighbours, chosen)
     if features:
         found.append((features, place, score))
-    if place != 0 and not vetoes(asked, neighbours[0].reading):
+    if place != 0 and not is_vetoed(asked, neighbours[0].reading):
         found.append((alone(asked, neighbours[0]), 0, None))
     labels = []
     for values, at, known in found:
@@ -137,16 +137,28 @@ def labels_of(
 def _candidate(asked: Reading, neighbours: Sequence[Neighbour], off: Collection[str]) -> _Candidate:
     """Return the neighbour to be judged: one with the question's own words, else of the answer carried most."""
     weights = [math.exp(SHARPNESS * (one.similarity - neighbours[0].similarity)) for one in neighbours]
-    fired = [vetoes(asked, one.reading, off=off) for one in neighbours]
     groups = _groups(neighbours)
     group = max(groups, key=lambda places: sum(weights[place] for place in places))
-    twin = next((place for place, one in enumerate(neighbours) if not fired[place] and _is_nearly(asked, one)), None)
+    vetoed = _Vetoed(asked, neighbours, off)
+    twin = next((place for place, one in enumerate(neighbours) if _is_nearly(asked, one) and not vetoed[place]), None)
     if twin is not None:
         group = next(places for places in groups if twin in places)
-        weights = [0.0 if fired[place] and place not in group else weight for place, weight in enumerate(weights)]
-    place = twin if twin is not None else next((place for place in group if not fired[place]), group[0])
+        weights = [0.0 if place not in group and vetoed[place] else weight for place, weight in enumerate(weights)]
+    place = twin if twin is not None else next((place for place in group if not vetoed[place]), group[0])
     agreement = sum(weights[place] for place in group) / sum(weights)
-    return _Candidate(place=place, group=group, agreement=agreement, vetoes=fired[place])
+    names = vetoes(asked, neighbours[place].reading, off=off) if vetoed[place] else ()
+    return _Candidate(place=place, group=group, agreement=agreement, vetoes=names)
+
+
+class _Vetoed(dict[int, bool]):
+    """Whether a veto forbids the neighbour at a place, found out when it is first asked: most are never asked."""
+
+    def __init__(self, asked: Reading, neighbours: Sequence[Neighbour], off: Collection[str]) -> None:
+        self._asked, self._neighbours, self._off = asked, neighbours, off
+
+    def __missing__(self, place: int) -> bool:
+        self[place] = found = is_vetoed(self._asked, self._neighbours[place].reading, off=self._off)
+        return found
 
 
 def _is_nearly(asked: Reading, neighbour: Neighbour) -> bool:

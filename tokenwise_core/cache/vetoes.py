@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 
 from tokenwise_core.cache.lexicon import OPPOSITES, SYNONYMS, opposed, prefixed
 from tokenwise_core.cache.order import addressed, narrows, reversed_core, swapped
@@ -17,10 +17,22 @@ def vetoes(asked: Reading, stored: Reading, *, off: Collection[str] = ()) -> tup
     Symmetric, and never of a question against itself. *off* names the vetoes that a category of questions does without.
     Where one of the two is not English, only what needs no word list is compared.
     """
-    fired = [name for name, differs in _VERBATIM.items() if name not in off and differs(asked, stored)]
+    return tuple(_fired(asked, stored, off))
+
+
+def is_vetoed(asked: Reading, stored: Reading, *, off: Collection[str] = ()) -> bool:
+    """Say whether there is any veto, looking no further than the first."""
+    return next(_fired(asked, stored, off), None) is not None
+
+
+def _fired(asked: Reading, stored: Reading, off: Collection[str]) -> Iterator[str]:
+    for name, differs in _VERBATIM.items():
+        if name not in off and differs(asked, stored):
+            yield name
     if asked.english and stored.english and asked.words != stored.words:
-        fired += [name for name, differs in _ENGLISH.items() if name not in off and differs(asked, stored)]
-    return tuple(fired)
+        for name, differs in _ENGLISH.items():
+            if name not in off and differs(asked, stored):
+                yield name
 
 
 def _number(one: Reading, other: Reading) -> bool:

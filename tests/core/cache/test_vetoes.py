@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tokenwise_core.cache.reading import read
-from tokenwise_core.cache.vetoes import VETOES, vetoes
+from tokenwise_core.cache.vetoes import VETOES, is_vetoed, vetoes
 
 VOCABULARY = """is the a not my her can i you from to before after and or who what 5 5kg $500 five hundred Alice Bob
 paris more less "quoted thing" `code` /etc/x v2.0 used becoming by was kept card order today monday ? . é 東京 😀"""
@@ -252,3 +252,9 @@ def test_vetoes_are_symmetric(one, other):
 @given(QUESTIONS, QUESTIONS, st.sets(st.sampled_from(VETOES)))
 def test_switching_vetoes_off_takes_away_these_and_no_others(one, other, off):
     assert between(one, other, off=off) == tuple(name for name in between(one, other) if name not in off)
+
+
+@given(QUESTIONS, QUESTIONS, st.sets(st.sampled_from(sorted(VETOES))))
+def test_there_is_a_veto_where_one_is_named(one, other, off):
+    asked, stored = read(one), read(other)
+    assert is_vetoed(asked, stored, off=off) == bool(vetoes(asked, stored, off=off))
