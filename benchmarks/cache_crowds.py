@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from tokenwise_core.cache import CachedAnswer, CacheRequest, Entry, SemanticCache, SQLiteEntries
 from tokenwise_core.cache.key import request_key
-from tokenwise_core.cache.reading import read
+from tokenwise_core.cache.reading import edition, read
 from tokenwise_core.embeddings import default_embedder
 from tokenwise_core.errors import MissingExtra
 from tokenwise_core.messages import Message, Prompt
@@ -113,7 +113,6 @@ def pattern(path: Path) -> Entry:
 
 def fill(store: SQLiteEntries, crowd: Questions, like: Entry, *, n: int, turns: Sequence[bytes]) -> None:
     """Store *n* entries, spread over the partitions *turns*, one partition after the other."""
-    readings = [read(text).to_json() for text in crowd.texts]
     for start in range(0, n, BLOCK):
         numbers = range(start, min(start + BLOCK, n))
         store.put(
@@ -123,9 +122,9 @@ def fill(store: SQLiteEntries, crowd: Questions, like: Entry, *, n: int, turns: 
                     seq=None,
                     key=blake2b(b"%d of %d" % (number, n), digest_size=16).digest(),
                     partition=turns[number * len(turns) // n],
-                    query=f"{crowd.texts[number % len(crowd.texts)]} ({number})",
+                    query=(query := f"{crowd.texts[number % len(crowd.texts)]} ({number})"),
                     vector=vector,
-                    reading=readings[number % len(crowd.texts)],
+                    reading={**read(query).to_json(), "edition": edition()},  # as the keeper writes it
                 )
                 for number, vector in zip(numbers, crowd.block(start // BLOCK), strict=False)
             ]
