@@ -11,7 +11,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from tokenwise_core.memory.questions import question_share
+from tokenwise_core.memory.wording import concreteness, date_terms, in_their_words, question_share, speakers_named
 from tokenwise_core.text.lexical import Lexical, window_sums
 
 Floats = NDArray[np.float32]
@@ -34,7 +34,7 @@ class Turn:
 
     @property
     def line(self) -> str:
-        """The turn as it is indexed and shown: "speaker: text"."""
+        """The turn as it is shown: "speaker: text"."""
         return f"{self.speaker}: {self.text}" if self.speaker else self.text
 
 
@@ -50,9 +50,9 @@ class RecallIndex:
         self.lexical = Lexical()
         self._waiting: dict[int, str] = {}  # position → text to embed
         self._speakers: dict[str, int] = {}
-        self._speaker = array("i")
-        self._segment = array("q")
-        self._asked = array("f")
+        self._days: dict[frozenset[str], int] = {}
+        self._speaker, self._day, self._segment = array("i"), array("i"), array("q")
+        self._asked, self._concrete = array("f"), array("f")
         self._vectors = _Rows()
 
     def __len__(self) -> int:
@@ -61,19 +61,31 @@ class RecallIndex:
     def add(self, turn: Turn) -> int:
         """Append *turn* and return its position."""
         position = self.lexical.add(turn.line)
-        self._waiting[position] = turn.line
+        self._waiting[position] = turn.text
+        day = date_terms(turn.at or "")
         self._speaker.append(self._speakers.setdefault(turn.speaker, len(self._speakers)))
+        self._day.append(self._days.setdefault(day, len(self._days)))
         self._segment.append(turn.segment)
         self._asked.append(question_share(turn.text))
+        self._concrete.append(concreteness(turn.text))
         return position
 
     def truncate(self, length: int) -> None:
         """Forget the turns from position *length* on: the conversation was cut back, to go on otherwise."""
         self.lexical.truncate(length)
-        for column in (self._speaker, self._segment, self._asked):
+        for column in (self._speaker, self._day, self._segment, self._asked, self._concrete):
             del column[length:]
         self._waiting = {position: text for position, text in self._waiting.items() if position < length}
         self._vectors.truncate(length)
+
+    def to_embed(self, query: str) -> str:
+        """Return the text whose vector `rank` wants for *query*: in the first person, if it is about one speaker."""
+        named = self.named(query)
+        return in_their_words(query, named[0]) if len(named) == 1 else query
+
+    def named(self, query: str) -> tuple[str, ...]:
+        """Return the speakers whom *query* names."""
+        return speakers_named(query, self._speakers)
 
     def missing(self, limit: int | None = None) -> dict[int, str]:
         """Return the turns without a vector, oldest first, at most *limit*: their positions and the text to embed."""
@@ -107,10 +119,23 @@ class RecallIndex:
         """Which turns have a vector."""
         return self._vectors.filled(len(self))
 
-    def said_by(self, names: set[str]) -> NDArray[np.bool_]:
-        """Tell of each turn whether its speaker's name shares a search term with *names*."""
-        named = [number for name, number in self._speakers.items() if names & self.lexical.terms(name).keys()]
-        return np.isin(np.array(self._speaker, dtype=np.intc), named)
+    @property
+    def concreteness(self) -> Floats:
+        """How many names and times each turn states, 0…1."""
+        return np.array(self._concrete, dtype=np.float32)
+
+    def said_by(self, speaker: str) -> NDArray[np.bool_]:
+        """Tell which turns are *speaker*'s."""
+        said: NDArray[np.bool_] = np.array(self._speaker, dtype=np.intc) == self._speakers.get(speaker, -1)
+        return said
+
+    def dated(self, query: str) -> Floats:
+        """Return for each turn how much of the date in *query* is its sitting's, 0…1; 0 where *query* has no date."""
+        asked = date_terms(query)
+        if not asked:
+            return np.zeros(len(self), np.float32)
+        shares = np.array([len(asked & day) / len(asked) for day in self._days], np.float32)
+        return shares[np.array(self._day, dtype=np.intc)]
 
     def similarities(self, vector: Floats) -> dict[int, Floats]:
         """Return, by window size (1 is the turn alone), each turn's cosine to *vector*; 0 where no vector is there."""

@@ -36,6 +36,7 @@ class Lexical:
         self._positions: list[array[int]] = []  # by term: where it stands, ascending
         self._counts: list[array[int]] = []  # by term: how often it stands there
         self._lengths = array("i")
+        self._penalties: dict[int, NDArray[np.float64]] = {}  # by window size, for the present length
 
     def __len__(self) -> int:
         return len(self._lengths)
@@ -58,6 +59,7 @@ class Lexical:
     def truncate(self, length: int) -> None:
         """Forget all texts from position *length* on: a conversation was cut back there."""
         del self._lengths[length:]
+        self._penalties.clear()
         for positions, counts in zip(self._positions, self._counts, strict=True):
             while positions and positions[-1] >= length:
                 positions.pop()
@@ -93,16 +95,16 @@ class Lexical:
         """Return BM25 scores for *terms* that weigh unequally, over windows of *size* texts."""
         length = len(self)
         total = np.zeros(length, dtype=np.float64)
-        if not length:
-            return total.astype(np.float32)
         penalty = self._penalty(size)
         for term, weight in terms.items():
             term_id = self._ids.get(term)
             if term_id is None or not self._positions[term_id]:
                 continue
-            found = self._spread(term_id, size)
-            rarity = _rarity(int(np.count_nonzero(found)), length)
-            total += weight * rarity * (_SATURATION + 1) * found / (found + penalty)
+            counts = self._spread(term_id, size)
+            at = np.flatnonzero(counts)
+            found = counts[at]
+            factor = weight * _rarity(len(at), length) * (_SATURATION + 1)
+            total[at] += factor * found / (found + penalty[at])
         return total.astype(np.float32)
 
     def _learn(self, word: str) -> tuple[int, ...]:
@@ -120,14 +122,22 @@ class Lexical:
 
     def _spread(self, term_id: int, size: int) -> NDArray[np.float64]:
         """Return how often the term stands in the window around each text."""
-        counts = np.zeros(len(self), dtype=np.float64)
-        counts[np.array(self._positions[term_id])] = self._counts[term_id]
-        return window_sums(counts, size)
+        length, half = len(self), size // 2
+        at, times = np.array(self._positions[term_id]), np.array(self._counts[term_id], dtype=np.float64)
+        if half:
+            near = at[:, None] + np.arange(-half, half + 1)
+            inside = (near >= 0) & (near < length)
+            at, times = near[inside], np.broadcast_to(times[:, None], near.shape)[inside]
+        return np.bincount(at, weights=times, minlength=length).astype(np.float64, copy=False)
 
     def _penalty(self, size: int) -> NDArray[np.float64]:
-        lengths = window_sums(np.array(self._lengths, dtype=np.float64), size)
-        mean = max(float(lengths.mean()), 1.0)
-        return _SATURATION * (1 - _LENGTH + _LENGTH * lengths / mean)
+        """Return what the length of each window costs it; computed once per length of the index."""
+        known = self._penalties.get(size)
+        if known is None or len(known) != len(self):
+            lengths = window_sums(np.array(self._lengths, dtype=np.float64), size)
+            mean = max(float(lengths.mean()), 1.0) if len(lengths) else 1.0
+            known = self._penalties[size] = _SATURATION * (1 - _LENGTH + _LENGTH * lengths / mean)
+        return known
 
 
 def window_sums(values: NDArray[np.float64], size: int) -> NDArray[np.float64]:
