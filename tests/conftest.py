@@ -16,5 +16,6 @@ settings.load_profile("soak" if os.environ.get("TOKENWISE_SOAK") else "gate")
 def _no_store_of_the_user(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
     monkeypatch.setenv("TOKENWISE_STORE", "memory://")
     monkeypatch.setenv("TOKENWISE_CACHE", "memory://")
+    monkeypatch.setenv("TOKENWISE_SESSIONS", "memory://")
     monkeypatch.delenv("TOKENWISE_DISABLED", raising=False)
     monkeypatch.delenv("TOKENWISE_CONFIG", raising=False)

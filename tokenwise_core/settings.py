@@ -28,6 +28,11 @@ def default_cache() -> str:
     return f"sqlite:///{user_data_path('tokenwise', appauthor=False) / 'cache.sqlite'}"
 
 
+def default_sessions() -> str:
+    """Return the URL of the sessions' SQLite file under the user's data directory."""
+    return f"sqlite:///{user_data_path('tokenwise', appauthor=False) / 'sessions.sqlite'}"
+
+
 class Settings(BaseSettings):
     """What TokenWise reads from its surroundings; every field is `TOKENWISE_<NAME>` in the environment."""
 
@@ -35,6 +40,7 @@ class Settings(BaseSettings):
 
     store: str = Field(default_factory=default_store, description="URL of the usage store")
     cache: str = Field(default_factory=default_cache, description="URL of the semantic cache's entries")
+    sessions: str = Field(default_factory=default_sessions, description="URL of the memory's sessions")
     prices: Path | None = Field(default=None, description="TOML file with prices of your own")
     keep_text: bool = Field(default=False, description="store prompts and answers with each event")
     redact: str | None = Field(

@@ -18,6 +18,7 @@ COMMANDS = {
     "report": "where the tokens and the money went",
     "prices": "what models cost, and which recorded models have no price",
     "cache": "what the semantic cache holds, served and refused; explain, judge, purge, export, import",
+    "memory": "which sessions the memory keeps, and what stands in one; purge",
     "demo": "run the bundled workload through LangChain and LlamaIndex, accounted",
     "purge": "delete what is stored about a user, a session or an application",
     "doctor": "what is installed and in use, what is missing, and the command that adds it",

@@ -32,6 +32,16 @@ class Parser(argparse.ArgumentParser):
             help="where the cache is: sqlite:///path, a path, or postgresql://… (default: TOKENWISE_CACHE)",
         )
 
+    def add_sessions(self, default: str | None = None) -> None:
+        """Add `--sessions`."""
+        self.add_argument(
+            "--sessions",
+            default=default,
+            metavar="URL",
+            help="where the memory's sessions are: sqlite:///path, a path, or postgresql://… "
+            "(default: TOKENWISE_SESSIONS)",
+        )
+
 
 def positive(text: str) -> int:
     """Read a whole number from one up."""

@@ -21,7 +21,7 @@ _TIMEOUT_S = 5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PostgresFacts:
-    """What a database has for us: our tables, and the version of pgvector (None: not installed in it)."""
+    """What a database has for us: the tables asked for, and the version of pgvector (None: not installed in it)."""
 
     has_tables: bool
     pgvector: str | None
@@ -70,15 +70,15 @@ def sqlite_path(entries: Entries) -> Path:
     return Path(make_url(entries.url).database or "")
 
 
-def postgres_facts(url: str) -> PostgresFacts:
-    """Look into a database without making anything in it; raise `StoreError` where it cannot be reached."""
+def postgres_facts(url: str, *, table: str = TABLE) -> PostgresFacts:
+    """Look for *table* in a database without making anything in it; raise `StoreError` where it cannot be reached."""
     driver = require("psycopg", extra="postgres")
     address = make_url(url).set(drivername="postgresql")
     try:
         with driver.connect(address.render_as_string(hide_password=False), connect_timeout=_TIMEOUT_S) as connection:
             row = connection.execute(
                 "SELECT to_regclass(%s) IS NOT NULL, (SELECT extversion FROM pg_extension WHERE extname = 'vector')",
-                (TABLE,),
+                (table,),
             ).fetchone()
     except driver.Error as error:
         reason = " ".join(str(error).split()) or type(error).__name__

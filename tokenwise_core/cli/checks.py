@@ -213,6 +213,6 @@ def _source(name: str, settings: Settings) -> str:
 
 def _shown(name: str, settings: Settings) -> str:
     value = getattr(settings, name)
-    if name in ("store", "cache") and "://" in value:
+    if name in ("store", "cache", "sessions") and "://" in value:
         return make_url(value).render_as_string(hide_password=True)
     return "none" if value is None else str(value)

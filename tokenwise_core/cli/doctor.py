@@ -15,6 +15,7 @@ from tokenwise_core import __version__
 from tokenwise_core.cli.arguments import Parser
 from tokenwise_core.cli.checks import Finding, Mark, embedder, environment, packages, prices, store, tokenizers
 from tokenwise_core.cli.checks_cache import cache
+from tokenwise_core.cli.checks_sessions import sessions
 from tokenwise_core.cli.terminal import show
 from tokenwise_core.settings import load_settings
 
@@ -38,6 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
         "prices": prices(settings),
         "store": store(settings),
         "cache": cache(settings),
+        "sessions": sessions(settings),
         "settings": environment(settings, chosen=arguments.store is not None),
     }
     show(f"TokenWise {__version__} on Python {platform.python_version()}, {platform.system()} {platform.machine()}")

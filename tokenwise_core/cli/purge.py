@@ -1,19 +1,35 @@
-"""`tokenwise purge`: delete what the usage store and the cache hold of a user, a session or an application."""
+"""`tokenwise purge`: delete what usage store, cache and sessions hold of a user, a session or an application."""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import TypeVar
 
 from tokenwise_core.cache.entries import Entries
 from tokenwise_core.cli.arguments import Parser
 from tokenwise_core.cli.cache_purge import OWNERS, counted_entries, owned_by
 from tokenwise_core.cli.caches import find_cache
 from tokenwise_core.cli.confirm import confirm
+from tokenwise_core.cli.session_stores import counted_sessions, find_sessions
 from tokenwise_core.cli.stores import existing_store
 from tokenwise_core.cli.terminal import show
 from tokenwise_core.errors import BadInput
+from tokenwise_core.memory.sessions import Sessions
 from tokenwise_core.usage.store import Query, Store
+
+Kept = TypeVar("Kept", Entries, Sessions)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Places:
+    """The stores that are there."""
+
+    store: Store | None
+    cache: Entries | None
+    sessions: Sessions | None
 
 
 def add_arguments(parser: Parser) -> None:
@@ -22,6 +38,7 @@ def add_arguments(parser: Parser) -> None:
         parser.add_argument(f"--{name}", metavar="NAME", help=f"what is stored about this {name}")
     parser.add_argument("--yes", action="store_true", help="do not ask")
     parser.add_cache()
+    parser.add_sessions()
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -30,18 +47,25 @@ def run(arguments: argparse.Namespace) -> int:
     if not names:
         raise BadInput("purge needs --user, --session or --application")
     with ExitStack() as stack:
-        cache = find_cache(arguments.cache)
-        if cache is None and arguments.cache is not None:
-            raise BadInput(f"there is no cache at {arguments.cache}")
-        if cache is not None:
-            stack.callback(cache.close)
-        store = _store(stack, arguments.store, needed=cache is None)
-        _purge(store, cache, names, asks=not arguments.yes)
+        cache = _named(stack, find_cache, arguments.cache, "is no cache")
+        sessions = _named(stack, find_sessions, arguments.sessions, "are no sessions")
+        store = _store(stack, arguments.store, needed=cache is None and sessions is None)
+        _purge(_Places(store=store, cache=cache, sessions=sessions), names, asks=not arguments.yes)
     return 0
 
 
+def _named(stack: ExitStack, find: Callable[[str | None], Kept | None], url: str | None, absent: str) -> Kept | None:
+    """Return what is found; what somebody named must be there."""
+    found = find(url)
+    if found is not None:
+        stack.callback(found.close)
+    elif url is not None:
+        raise BadInput(f"there {absent} at {url}")
+    return found
+
+
 def _store(stack: ExitStack, url: str | None, *, needed: bool) -> Store | None:
-    """Return the usage store; None where there is none, nobody named one, and there is a cache."""
+    """Return the usage store; None where there is none, nobody named one, and there is something else."""
     try:
         return stack.enter_context(existing_store(url))
     except BadInput:
@@ -50,24 +74,47 @@ def _store(stack: ExitStack, url: str | None, *, needed: bool) -> Store | None:
         return None
 
 
-def _purge(store: Store | None, cache: Entries | None, names: dict[str, str], *, asks: bool) -> None:
-    """Delete from both, after asking once."""
+def _purge(places: _Places, names: dict[str, str], *, asks: bool) -> None:
+    """Delete from all, after asking once."""
     who = owned_by(names)
-    n = 0 if store is None else _calls(store, names)
+    n = 0 if places.store is None else _calls(places.store, names)
     calls = "1 call" if n == 1 else f"{n:,} calls"
-    places = [f"{calls} of {who} from {store.url}"] if store is not None and n else []
-    if cache is not None:
-        places.append(f"what {cache.url} holds {'of them' if places else f'of {who}'}")
-    if places and asks:
-        confirm(" and ".join(places))
-    if store is not None:
-        store.purge(**names)
-    entries = 0 if cache is None else cache.purge(**names)
-    deleted = [text for text, some in ((calls, n), (f"{counted_entries(entries)} of the cache", entries)) if some]
+    at_stake = list(_at_stake(places, f"{calls} of {who}" if n else "", who))
+    if at_stake and asks:
+        confirm(" and ".join(at_stake))
+    if places.store is not None:
+        places.store.purge(**names)
+    entries = 0 if places.cache is None else places.cache.purge(**names)
+    sessions = 0 if places.sessions is None else places.sessions.purge(before=None, **names)
+    counted = (
+        (calls, n),
+        (f"{counted_entries(entries)} of the cache", entries),
+        (counted_sessions(sessions), sessions),
+    )
+    deleted = [text for text, some in counted if some]
     if deleted:
-        show(f"deleted {' and '.join(deleted)}, of {who}" if entries else f"deleted {calls} of {who}")
+        show(f"deleted {listed(deleted)}{',' if entries or sessions else ''} of {who}")
     else:
-        show(f"no calls {'' if cache is None else 'and no entries '}of {who} are stored: nothing was deleted")
+        kinds = [
+            "no calls",
+            *["no entries"] * (places.cache is not None),
+            *["no sessions"] * (places.sessions is not None),
+        ]
+        show(f"{listed(kinds)} of {who} are stored: nothing was deleted")
+
+
+def listed(texts: list[str]) -> str:
+    """Return texts as people list them."""
+    return " and ".join([*([", ".join(texts[:-1])] if texts[1:] else []), *texts[-1:]])
+
+
+def _at_stake(places: _Places, calls: str, who: str) -> Iterator[str]:
+    """Tell what would be deleted, by place."""
+    if places.store is not None and calls:
+        yield f"{calls} from {places.store.url}"
+    others = [place.url for place in (places.cache, places.sessions) if place is not None]
+    if others:
+        yield f"what {' and '.join(others)} {'hold' if others[1:] else 'holds'} of {'them' if calls else who}"
 
 
 def _calls(store: Store, names: dict[str, str]) -> int:

@@ -8,6 +8,7 @@ from tests.events import make_event
 from tokenwise_core.cache.entries import SQLiteEntries
 from tokenwise_core.cache.entry import CachedAnswer, Entry
 from tokenwise_core.cli import main, terminal
+from tokenwise_core.memory.sessions import LogItem, Owner, SQLiteSessions
 from tokenwise_core.scoping import Scope
 from tokenwise_core.usage.store import Query, SQLiteStore
 
@@ -154,3 +155,58 @@ def test_nothing_is_purged_where_the_cache_is_no_cache(store: SQLiteStore, tmp_p
     broken.write_text("no database")
     assert run(store, "--cache", str(broken), "--user", "user-1", "--yes") == 2
     assert calls(store) == 20
+
+
+# --- the memory's sessions --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def sessions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SQLiteSessions:
+    opened = SQLiteSessions(tmp_path / "sessions.sqlite")
+    for i in range(4):
+        item = LogItem(id="m", data={"role": "user", "text": "hello"}, at=1.8e9)
+        opened.append(f"session-{i}", [item], owner=Owner(user=f"user-{i % 2}", application="desk"))
+    monkeypatch.setenv("TOKENWISE_SESSIONS", opened.url)
+    return opened
+
+
+def test_purge_covers_the_sessions_too(
+    store: SQLiteStore, cache: SQLiteEntries, sessions: SQLiteSessions, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(store, "--user", "user-1", "--yes") == 0
+    told = capsys.readouterr().out
+    assert told == "deleted 10 calls, 2 entries of the cache and 2 sessions, of user 'user-1'\n"
+    assert [info.session for info in sessions.sessions()] == ["session-2", "session-0"]
+    assert run(store, "--session", "session-2", "--yes") == 0
+    assert [info.session for info in sessions.sessions()] == ["session-0"]
+    assert run(store, "--user", "nobody", "--yes") == 0
+    assert "no calls, no entries and no sessions of user 'nobody' are stored" in capsys.readouterr().out
+
+
+def test_a_yes_is_asked_for_all_three(
+    store: SQLiteStore, cache: SQLiteEntries, sessions: SQLiteSessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(terminal, "can_ask", lambda: True)
+    monkeypatch.setattr(terminal, "ask", lambda question: asked.append(question) or False)
+    assert run(store, "--user", "user-1") == 2
+    assert asked[0].endswith(f"from {store.url} and what {cache.url} and {sessions.url} hold of them?")
+    assert (calls(store), cached(cache), len(sessions.sessions())) == (20, 4, 4)
+
+
+def test_sessions_without_a_usage_store_are_purged(
+    sessions: SQLiteSessions, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["purge", "--session", "session-1", "--yes"]) == 0  # TOKENWISE_STORE is memory://
+    assert capsys.readouterr().out == "deleted 1 session, of session 'session-1'\n"
+    assert len(sessions.sessions()) == 3
+    absent = str(tmp_path / "absent.sqlite")
+    assert main(["purge", "--sessions", absent, "--user", "user-1", "--yes"]) == 2
+    assert "there are no sessions at" in capsys.readouterr().err
+    assert not Path(absent).exists()
+
+
+def test_nothing_is_purged_where_the_sessions_are_none(store: SQLiteStore, cache: SQLiteEntries) -> None:
+    other = str(store.url)  # another store's file
+    assert run(store, "--sessions", other, "--user", "user-1", "--yes") == 2
+    assert (calls(store), cached(cache)) == (20, 4)
