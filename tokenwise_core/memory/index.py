@@ -78,10 +78,10 @@ class RecallIndex:
         self._waiting = {position: text for position, text in self._waiting.items() if position < length}
         self._vectors.truncate(length)
 
-    def to_embed(self, query: str) -> str:
-        """Return the text whose vector `rank` wants for *query*: in the first person, if it is about one speaker."""
+    def to_embed(self, query: str) -> tuple[str, ...]:
+        """Return the texts whose vectors `rank` wants: *query*, and if it is about one speaker, in their words too."""
         named = self.named(query)
-        return in_their_words(query, named[0]) if len(named) == 1 else query
+        return tuple(dict.fromkeys((query, in_their_words(query, named[0])))) if len(named) == 1 else (query,)
 
     def named(self, query: str) -> tuple[str, ...]:
         """Return the speakers whom *query* names."""
@@ -166,7 +166,7 @@ class _Rows:
 
     def similarities(self, vector: Floats, length: int) -> dict[int, Floats]:
         used = min(length, len(self._filled))
-        dots = self._rows[:used] @ np.asarray(vector, np.float32) if used else np.zeros(0, np.float32)
+        dots = np.vecdot(self._rows[:used], np.asarray(vector, np.float32)) if used else np.zeros(0, np.float32)
         found = {1: _padded(dots, length)}
         for size, norms in self._norms.items():
             sums = window_sums(dots.astype(np.float64), size)

@@ -19,9 +19,10 @@ _SIZES = (1, *WINDOWS)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cues:
-    """What each cue weighs beside the similarity (0…1): round values, chosen on three LoCoMo conversations.
+    """What each cue weighs beside the similarity (0…1): round values.
 
-    Halving or doubling any one of them moves the evidence found by less than a point.
+    Tried in sight of six (evidence at 5 % of the tokens .83 without them, .88 with). Halving any one of them moves
+    that by less than a point.
     """
 
     dense: float = 0.5  # share of the vectors in the similarity; words have the rest
@@ -43,14 +44,14 @@ class Ranking:
 def rank(
     index: RecallIndex,
     query: str,
-    vector: Floats | None = None,
+    vectors: Floats | None = None,
     *,
     among: Among | None = None,
     cues: Cues | None = None,
 ) -> Ranking:
-    """Score the turns *among* (all by default) for *query*; *vector* is that of `index.to_embed(query)`.
+    """Score the turns *among* (all by default) for *query*; *vectors* are those of `index.to_embed(query)`, or of one.
 
-    Without a vector, or for turns that have none yet, words decide alone. Costs O(turns), no embedding.
+    Without vectors, or for turns that have none yet, words decide alone. Costs O(turns), no embedding.
     """
     cues = cues or Cues()
     chosen = _positions(among, len(index))
@@ -59,11 +60,11 @@ def rank(
         return Ranking(scores=scores, dense=False)
     named = index.named(query)
     similar = _words(index, query, named, chosen)
-    embedded = index.embedded[chosen] if vector is not None else np.zeros(chosen.size, np.bool_)
+    embedded = index.embedded[chosen] if vectors is not None else np.zeros(chosen.size, np.bool_)
     dense = bool(embedded.any())
-    if vector is not None and dense:
+    if vectors is not None and dense:
         share = cues.dense * embedded
-        similar = (1 - share) * similar + share * _meaning(index, vector, chosen, embedded)
+        similar = (1 - share) * similar + share * _meaning(index, vectors, chosen, embedded)
     extra = cues.sitting * _best_of_sitting(similar, index.segments[chosen])
     if len(named) == 1:
         extra += cues.speaker * index.said_by(named[0])[chosen]
@@ -120,22 +121,21 @@ def _words(index: RecallIndex, query: str, named: Sequence[str], chosen: NDArray
     return fused([index.lexical.weighted_scores(weights, size=size)[chosen] for size in _SIZES])
 
 
-def _meaning(index: RecallIndex, vector: Floats, chosen: NDArray[np.intp], embedded: NDArray[np.bool_]) -> Floats:
+def _meaning(index: RecallIndex, vectors: Floats, chosen: NDArray[np.intp], embedded: NDArray[np.bool_]) -> Floats:
     """Fuse the cosines of the turn and its windows; those without a vector stay out of the scale."""
-    similar = index.similarities(vector)
+    similar = index.similarities(np.atleast_2d(vectors).mean(axis=0))
     out = np.zeros(chosen.size, np.float32)
     out[embedded] = fused([similar[size][chosen][embedded] for size in _SIZES])
     return out
 
 
 def _best_of_sitting(scores: Floats, segments: NDArray[np.int64], best: int = 3) -> Floats:
-    """Return for each turn the mean of the *best* scores of its sitting."""
-    order = np.lexsort((-scores, segments))
-    starts = np.flatnonzero(np.diff(segments[order], prepend=segments[order[0]] - 1))
-    sizes = np.diff(np.append(starts, len(order)))
-    place = np.arange(len(order)) - np.repeat(starts, sizes)
-    top = np.where(place < best, scores[order], 0)
-    means = np.add.reduceat(top, starts) / np.minimum(sizes, best)
-    out = np.empty_like(scores)
-    out[order] = np.repeat(means, sizes)
-    return out
+    """Return for each turn the mean of the *best* scores of its sitting: turns in a row with the same number."""
+    starts = np.flatnonzero(np.diff(segments, prepend=segments[0] - 1))
+    sizes = np.diff(np.append(starts, len(segments)))
+    sitting = np.repeat(np.arange(len(starts)), sizes)
+    spread = float(scores.max() - scores.min()) + 1
+    ordered = sitting * spread - np.sort(sitting * spread - scores)  # one sort of plain numbers, best first in each
+    place = np.arange(len(segments)) - starts[sitting]
+    means = np.add.reduceat(np.where(place < best, ordered, 0), starts) / np.minimum(sizes, best)
+    return means[sitting].astype(np.float32)

@@ -82,8 +82,9 @@ def speakers_named(text: str, speakers: Collection[str]) -> tuple[str, ...]:
 def in_their_words(question: str, speaker: str) -> str:
     """Turn a question about *speaker* into one that they might ask: "What did Ann paint?" → "What did I paint?".
 
-    What they said stands in the first person, and its vector is nearer to a question that does too: on LoCoMo +1 point
-    of evidence at 5 % of the tokens, +2.5 for questions that need several turns. Other languages are left as they are.
+    What they said stands in the first person, and its vector is nearer to a question that does too: searching by both
+    finds .8 points more of LoCoMo's evidence at 5 % of the tokens, 3 more for questions that need several turns.
+    Other languages are left as they are.
     """
     name = _naming(speaker, question)
     if name is None or not _ENGLISH.search(question):

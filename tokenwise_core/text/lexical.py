@@ -101,7 +101,7 @@ class Lexical:
             if term_id is None or not self._positions[term_id]:
                 continue
             counts = self._spread(term_id, size)
-            at = np.flatnonzero(counts)
+            at = np.flatnonzero(counts > 0)
             found = counts[at]
             factor = weight * _rarity(len(at), length) * (_SATURATION + 1)
             total[at] += factor * found / (found + penalty[at])
