@@ -96,10 +96,10 @@ class TestWritingAndReading:
             ]
         )
         assert entries.answer(key_of(1), now=NOW) == StoredAnswer(
-            seq=seq, created_at=at(1), expires_at=NOW + 5, **facts
+            seq=seq, created_at=at(1), expires_at=NOW + 5, text="", **facts
         )
         assert entries.answer(key_of(2), now=NOW) == StoredAnswer(
-            seq=bare, created_at=at(2), answer=CachedAnswer(text="answer 2")
+            seq=bare, created_at=at(2), answer=CachedAnswer(text="answer 2"), text=""
         )
         assert entries.answer(key_of(3), now=NOW) is None
 

@@ -72,9 +72,13 @@ class Entry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredAnswer:
-    """What an exact hit needs of a stored entry: no question, no vector, no labels."""
+    """What an exact hit needs of a stored entry: no question, no vector, no labels.
+
+    *text* is the JSON object that holds *answer* under that name, readable and redacted: to make it anew from.
+    """
 
     answer: CachedAnswer
+    text: str = field(compare=False)
     created_at: float
     seq: int
     expires_at: float | None = None

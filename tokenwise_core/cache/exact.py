@@ -26,6 +26,7 @@ OVERHEAD_BYTES = 600
 class Kept:
     """An answer in memory. The payload is kept as JSON, so that each hit gets a copy of its own.
 
+    *whole* says that the JSON is all that the store holds, the payload in it: read from there, it is not written anew.
     *seq* is None until the writer has stored the entry. *similarity* and *judgement* are those of a rephrased question
     that was served this answer, *judged_as* the category of its request, whose vetoes it passed; None where it is the
     answer to the very words.
@@ -47,6 +48,7 @@ class Kept:
     similarity: float | None = None
     judgement: Judgement | None = None
     judged_as: str | None = None
+    whole: bool = False
 
     def rephrased(self, similarity: float, judgement: Judgement, *, category: str | None, until: float) -> Kept:
         """Return it as the answer to a rephrased question that was judged like this, for the same words again."""
@@ -59,7 +61,8 @@ class Kept:
         answer, usage = entry.answer, entry.answer.usage
         return cls(
             text=answer.text,
-            payload="{}" if not answer.payload else _encode(answer.payload),
+            payload=entry.text if isinstance(entry, StoredAnswer) else _encode(answer.payload),
+            whole=isinstance(entry, StoredAnswer),
             model=answer.model,
             provider=answer.provider,
             usage=usage,
@@ -76,6 +79,8 @@ class Kept:
     def answer(self) -> CachedAnswer:
         """Return the answer; its payload belongs to the caller."""
         payload: dict[str, Any] = json.loads(self.payload) if self.payload != "{}" else {}
+        if self.whole:
+            payload = payload["answer"].get("payload", {})
         return CachedAnswer(
             text=self.text,
             payload=payload,

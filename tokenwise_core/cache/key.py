@@ -160,7 +160,7 @@ def _within(rows: list[list[Any]], messages: Sequence[Message], mode: ContextMod
 
 def _tools(prompt: Prompt) -> list[str]:
     """Return the tools' digests, sorted: the order in which they are offered changes no meaning."""
-    return sorted(_tool_digest(tool) for tool in prompt.tools)
+    return sorted(map(_tool_digest, prompt.tools)) if prompt.tools else []
 
 
 def _tool_digest(tool: ToolDefinition) -> str:

@@ -225,3 +225,20 @@ def test_an_answer_that_was_redacted_is_found_by_its_very_words_and_disturbs_nob
     assert hit is not None
     assert hit.answer.text == "Dial …."
     assert cache.stats().failures == {}
+
+
+def test_an_answer_read_from_the_store_is_each_callers_own(tmp_path: Path) -> None:
+    payload = {"content": "Press the button.", "list": [1, {"deep": True}]}
+    for seal in (None, lambda body: bytes(byte ^ 0x5A for byte in body)):
+        entries = SQLiteEntries(tmp_path / f"{bool(seal)}.sqlite", codec=Codec(seal=seal, unseal=seal))
+        cache = make_cache(entries=entries)
+        cache.put(asked(), answer(payload=payload))
+        cache.put(asked("bare"), answer(payload={}))
+        cache.flush()
+        cache._engine.exact.clear()
+        for _ in range(3):  # of the store, then of memory
+            hit: Any = cache.lookup(asked()).hit
+            assert hit.answer.payload == payload
+            hit.answer.payload["list"][1]["deep"] = "changed"
+            bare: Any = cache.lookup(asked("bare")).hit
+            assert bare.answer.payload == {}

@@ -16,7 +16,6 @@ from tokenwise_core.cache.entries.kept import Kept, Space
 from tokenwise_core.cache.entries.owners import Owner, owner_query
 from tokenwise_core.cache.entries.protocol import KEPT_HITS, KEPT_LABELS, VectorRows
 from tokenwise_core.cache.entries.rows import (
-    AnswerRow,
     LightRow,
     Row,
     from_half,
@@ -80,9 +79,7 @@ class MemoryEntries:
             if seq is None or not self._kept[seq].lives(now):
                 return None
             row = self._kept[seq].row
-            light = AnswerRow(
-                seq, row.created_at, row.expires_at, row.epochs, row.capability, row.cost_nano, row.body
-            )  # fmt: skip
+            light = (seq, row.created_at, row.expires_at, row.epochs, row.capability, row.cost_nano, row.body)
             try:
                 return to_stored_answer(light, self._codec)
             except (DamagedError, ForeignError):

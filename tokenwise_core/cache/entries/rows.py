@@ -106,23 +106,17 @@ def to_row(entry: Entry, codec: Codec) -> Row:
     )
 
 
-class AnswerRow(NamedTuple):
-    """What `answer` reads of a row."""
-
-    seq: int
-    created_at: float
-    expires_at: float | None
-    epochs: str | None
-    capability: float | None
-    cost_nano: int | None
-    body: bytes
+AnswerRow = tuple[int, float, float | None, str | None, float | None, int | None, bytes]
+"""What `answer` reads of a row: seq, when it was made and expires, epochs, capability, cost in nano-dollars, body."""
 
 
 def to_stored_answer(row: AnswerRow, codec: Codec) -> StoredAnswer:
     """Build what an exact hit needs; raise `DamagedError` or `ForeignError`."""
     seq, created_at, expires_at, epochs, capability, cost_nano, body = row
+    text = codec.opened(body)
     return StoredAnswer(
-        answer=answer_from_json(checked(codec.read(body), BODY, needed=("answer",))["answer"]),
+        answer=answer_from_json(checked(codec.parsed(text), BODY, needed=("answer",))["answer"]),
+        text=text,
         created_at=created_at,
         seq=seq,
         expires_at=expires_at,

@@ -16,7 +16,6 @@ from tokenwise_core.cache.entries.fields import DamagedError
 from tokenwise_core.cache.entries.owners import Owner, owner_query
 from tokenwise_core.cache.entries.protocol import VectorRows
 from tokenwise_core.cache.entries.rows import (
-    AnswerRow,
     LightRow,
     Row,
     read_hit,
@@ -96,7 +95,8 @@ class SQLEntries(ABC):
             found = session.all(_ANSWER, (key, now))
         if not found:
             return None
-        return self._readable(lambda: to_stored_answer(AnswerRow(*found[0]), self._codec), found[0][0])
+        row: Any = found[0]
+        return self._readable(lambda: to_stored_answer(row, self._codec), row[0])
 
     def entry(self, seq: int, *, now: float) -> Entry | None:
         return self._first(_BY_SEQ, seq, now)
