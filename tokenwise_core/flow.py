@@ -49,7 +49,7 @@ def run(flow: Flow[T], ask: Asker) -> T:
         step = next(flow)
         while True:
             try:
-                answer = ask(step) if isinstance(step, Ask) else _all(step, ask)
+                answer = answered(step, ask)
             except Exception as error:  # the flow decides what a failed question means
                 step = flow.throw(error)
             else:
@@ -67,7 +67,7 @@ async def arun(flow: Flow[T], ask: AsyncAsker) -> T:
         step = next(flow)
         while True:
             try:
-                answer = await ask(step) if isinstance(step, Ask) else await _aall(step, ask)
+                answer = await aanswered(step, ask)
             except Exception as error:
                 step = flow.throw(error)
             else:
@@ -77,6 +77,16 @@ async def arun(flow: Flow[T], ask: AsyncAsker) -> T:
         return result
     finally:
         flow.close()
+
+
+def answered(step: Ask | Sequence[Ask], ask: Asker) -> str | list[str]:
+    """Return the answers to one step of a flow."""
+    return ask(step) if isinstance(step, Ask) else _all(step, ask)
+
+
+async def aanswered(step: Ask | Sequence[Ask], ask: AsyncAsker) -> str | list[str]:
+    """Return the answers to one step of a flow, awaited."""
+    return await ask(step) if isinstance(step, Ask) else await _aall(step, ask)
 
 
 def _all(asks: Sequence[Ask], ask: Asker) -> list[str]:

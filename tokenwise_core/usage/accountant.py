@@ -19,6 +19,7 @@ from tokenwise_core.usage.components import Breakdown, Component, CountSource
 from tokenwise_core.usage.estimate import NOTHING_USED, completed
 from tokenwise_core.usage.events import Cost, Status, Usage, UsageEvent
 from tokenwise_core.usage.fingerprint import fingerprint, fixed_digest, prefix_parts
+from tokenwise_core.usage.noted import announced_in
 from tokenwise_core.usage.pricing import PriceBook
 from tokenwise_core.usage.prompt_cache import PrefixLedger, PrefixPart
 from tokenwise_core.usage.reconcile import Part, fitted, parts_of, reconcile
@@ -120,6 +121,7 @@ class Accountant:
             parts = fitted(parts, usage.input_tokens, count.source, _uncounted(details.prompt))
         breakdown = reconcile(() if refused else parts, usage, answer, count.source)
         event = replace(event, usage=usage, breakdown=breakdown, scale=_scale(usage, count))
+        event = self._with_announced(event, details.prompt)
         return self._prefixed(self._priced(event), prefix_parts(details.prompt, parts, fixed))
 
     def _seen(self, response_id: str | None, call: Call) -> bool:
@@ -130,6 +132,15 @@ class Accountant:
             if len(self._responses) > MAX_RESPONSES:
                 self._responses.popitem(last=False)
         return first != call.framework
+
+    def _with_announced(self, event: UsageEvent, prompt: Prompt) -> UsageEvent:
+        """Add what levers announced for this call."""
+        announced = announced_in(prompt)
+        if not announced:
+            return event
+        model = self._priced_name(event)
+        price = self.prices.price(model or "", provider=event.provider, at=event.ts)
+        return replace(event, savings=(*event.savings, *(one.saving(price) for one in announced)))
 
     def _priced(self, event: UsageEvent) -> UsageEvent:
         """Add the cost, and what the provider's prompt cache saved of it."""

@@ -1,0 +1,340 @@
+"""`BlockSummary`: summarise the oldest block when that pays, keep the summary frozen, and never wait for it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from tokenwise_core.flow import Ask, Flow
+from tokenwise_core.memory.conversation import AROUND_MESSAGE
+from tokenwise_core.memory.course import NobodyToAsk
+from tokenwise_core.memory.cutting import cut_after, going, whole
+from tokenwise_core.memory.economics import EPSILON, block_size, break_even
+from tokenwise_core.memory.fitting import fit
+from tokenwise_core.memory.pins import Pins, merge, pinned
+from tokenwise_core.memory.prompts import block_prompt, chunks, extractive, instruction, merge_prompt
+from tokenwise_core.memory.situation import Arranged, Situation
+from tokenwise_core.memory.view import Block, Summary, View, evicting
+from tokenwise_core.messages import Message
+from tokenwise_core.protocols import CountText
+from tokenwise_core.text.extractive import extract
+
+log = logging.getLogger("tokenwise.memory")
+
+INSTRUCTION_TOKENS = 200
+"""What the instruction behind a conversation takes, about."""
+WORDS_A_TOKEN = 0.7
+CHUNK_TOKENS = 6_000
+"""Tokens of a transcript that one question shows: more are split and asked side by side."""
+LONGEST = 1.3
+"""How far a summary may exceed its bound before it is cut."""
+
+
+GIVEN_UP = 4
+"""Failures after which a block is no longer tried, until it has grown."""
+
+Made = Mapping[str, Any]
+"""A finished summary as JSON: "text", "pins", "left_out", "by"."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Material:
+    """What a summary is made of: the messages of its block, the summaries that it takes in, those beside it."""
+
+    messages: tuple[Message, ...]
+    taken: tuple[Summary, ...]
+    beside: tuple[Summary, ...]
+    behind: str
+    pin_tokens: int
+
+    @property
+    def earlier(self) -> str:
+        """The text of the summaries that are taken in."""
+        return "\n".join(summary.facts for summary in self.taken)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlockSummary:
+    """Nothing until it pays; then the oldest closed block is summarised behind the request, and its summary frozen.
+
+    A summary takes at most *summary_tokens*; the tail of *tail_tokens* (a sixteenth of the target by default) is never
+    in a block. The *merge_at*-th block takes in the summaries before it, so their number is bounded; 1 keeps a single
+    running summary. *pin_share* of a block's tokens may hold values that its summary lost. Our own cost never exceeds
+    (1 + *epsilon*) × that of sending everything, but for the hard limit.
+    """
+
+    summary_tokens: int = 300
+    tail_tokens: int | None = None
+    merge_at: int = 4
+    pin_share: float = 0.03
+    epsilon: float = EPSILON
+
+    @property
+    def name(self) -> str:
+        """What it is called in reports."""
+        return "block summary"
+
+    def arrange(self, situation: Situation) -> Flow[Arranged]:
+        """Commit what is ready and pays, begin what will pay, and fit the hard limit whatever it costs."""
+        view, reasons, notes = situation.view, [], []
+        ready = situation.ready.get(view.pending.key) if view.pending else None
+        if view.pending and ready is not None:
+            done = self.committed(situation, view.pending, ready)
+            if self._may_commit(situation, done) or self._is_over(situation, view):
+                view, reasons = done, ["summary"]
+                notes += _left_out(ready)
+        elif view.pending and situation.failed >= GIVEN_UP:
+            view = replace(view, pending=None, failures=view.failures + 1)
+        now = replace(situation, view=view)
+        begin = view.pending or self._next(now)
+        if begin and situation.waits:
+            view, begin, reason, more = yield from self._at_once(now, begin)
+            reasons += reason
+            notes += more
+        elif begin and not view.pending:
+            view = replace(view, pending=begin, account=view.account.spent(self._price(now)))
+        if self._is_over(situation, view):
+            view, more = self._fitted(replace(situation, view=view))
+            reasons.append("hard limit")
+            notes += more
+            begin = None
+        return Arranged(view=view, begin=begin, reason=", ".join(reasons), notes=tuple(notes))
+
+    def _at_once(self, situation: Situation, block: Block) -> Flow[tuple[View, Block | None, list[str], list[str]]]:
+        """Summarise *block* before the request goes out; a failure changes nothing."""
+        made: Made | None = None
+        if situation.has_model:
+            made = yield from self.summary(situation, block)
+        else:
+            made = self.extracted(situation, block)
+        if made is None:
+            return replace(situation.view, failures=situation.view.failures + 1), None, [], []
+        spent = replace(situation.view, account=situation.view.account.spent(self._price(situation)))
+        done = self.committed(replace(situation, view=spent), block, made)
+        return done, None, ["summary"], _left_out(made)
+
+    # Whether --------------------------------------------------------------------------------------------------------
+
+    def _is_over(self, situation: Situation, view: View) -> bool:
+        limit = situation.limits.max_tokens
+        return limit is not None and situation.total(situation.plan(view)) > limit
+
+    def _may_commit(self, situation: Situation, done: View) -> bool:
+        """Say whether the cut, priced as the request that it is made with, keeps the guard."""
+        cost = situation.cost(situation.plan(done))
+        return done.account.allows(cost, situation.everything, epsilon=self.epsilon)
+
+    def _next(self, situation: Situation) -> Block | None:
+        """Return the block whose summary is worth to be begun now."""
+        plan = situation.plan(situation.view)
+        if situation.total(plan) <= situation.limits.target or situation.view.failures > _patience(situation):
+            return None
+        block = self._block(situation, self._tail(situation))
+        return block if block and self._pays(situation, block) else None
+
+    def _tail(self, situation: Situation) -> int:
+        return self.tail_tokens if self.tail_tokens is not None else max(situation.limits.target // 16, 1)
+
+    def _block(self, situation: Situation, tail: int) -> Block | None:
+        """Return the block between the last cut and the tail."""
+        view, conversation = situation.view, situation.conversation
+        start = max(view.cut, conversation.head)
+        stop = cut_after(situation, tail=tail, start=start)
+        if not going(situation, start, stop):
+            return None
+        merges = len(view.summaries) if len(view.summaries) + 1 >= self.merge_at else 0
+        return Block(start=start, stop=stop, digest=conversation.digest(stop), merges=merges)
+
+    def _pays(self, situation: Situation, block: Block) -> bool:
+        """Say whether the block is large enough, will earn back its cost, and keeps the guard at each step."""
+        view, rates, conversation = situation.view, situation.rates, situation.conversation
+        ranges = going(situation, block.start, block.stop)
+        removed = sum(conversation.tokens(a, b) for a, b in ranges) + sum(
+            summary.tokens for summary in _taken(view, block)
+        )
+        summary = self._expected(situation, block)
+        kept = conversation.tokens(block.stop, len(conversation))
+        growth = situation.growth
+        if removed < block_size(growth=growth, kept=kept, summary=summary, rates=rates):
+            return False
+        reads = rates.read if situation.reuses_prefix else situation.summariser_price
+        calls = break_even(removed=removed, kept=kept, summary=summary, rates=rates, summariser_reads=reads)
+        if calls > max(view.account.requests, 1):  # as many to come as there have been: nobody knows better
+            return False
+        return self._keeps_guard(situation, removed=removed, summary=summary, kept=kept)
+
+    def _keeps_guard(self, situation: Situation, *, removed: int, summary: int, kept: int) -> bool:
+        """Say whether our sum stays within the guard when the summary is made, and when it is committed."""
+        account, rates, eps = situation.view.account, situation.rates, self.epsilon
+        price = self._price(situation)
+        sent = situation.total(situation.plan(situation.view))
+        after = sent - removed + summary
+        commit = rates.request(after, max(after - kept - summary, 0))
+        if situation.waits:
+            return account.allows(price + commit, situation.everything, epsilon=eps)
+        now = situation.cost(situation.plan(situation.view))
+        grown = round(situation.growth)
+        later = rates.request(situation.full + grown, situation.full)
+        return account.allows(now + price, situation.everything, epsilon=eps) and account.allows(
+            now + price + commit + grown * rates.write, situation.everything + later, epsilon=eps
+        )
+
+    def _expected(self, situation: Situation, block: Block) -> int:
+        """Return the tokens that a summary with its pins is taken to have."""
+        taken = _taken(situation.view, block)
+        start = taken[0].start if taken else block.start
+        covered = situation.conversation.tokens(start, block.stop)
+        return self._most(situation) + round(self.pin_share * covered / 2) + AROUND_MESSAGE
+
+    def _price(self, situation: Situation) -> float:
+        """Return what making a summary costs."""
+        if not situation.has_model:
+            return 0.0
+        rates = situation.rates
+        made = self._most(situation) * rates.output * situation.summariser_price
+        plan = situation.plan(situation.view)
+        if situation.reuses_prefix:
+            sent = situation.fixed + plan.tokens
+            shared = sent if not situation.waits else situation.compared(plan).stable_tokens
+            return made + rates.request(sent + INSTRUCTION_TOKENS, shared)
+        return made + situation.summariser_price * (plan.tokens + INSTRUCTION_TOKENS)
+
+    # How ------------------------------------------------------------------------------------------------------------
+
+    def summary(self, situation: Situation, block: Block) -> Flow[Made | None]:
+        """Return the making of the summary of *block*: what `committed` takes; None where the model said nothing.
+
+        What it needs of the conversation is taken at once, so it may be driven later, elsewhere. The model sees all
+        that is replaced: behind the conversation as last sent, or as transcripts, in chunks asked side by side where
+        they are long. What the summary lost of names, numbers, dates and the like is pinned.
+        """
+        return self._made(situation, self._material(situation, block))
+
+    def _material(self, situation: Situation, block: Block) -> Material:
+        """Take what is needed of the conversation."""
+        view, conversation = situation.view, situation.conversation
+        taken = _taken(view, block)
+        start = taken[0].start if taken else block.start
+        behind = conversation.messages[block.stop].text if block.stop < len(conversation) else ""
+        return Material(
+            messages=tuple(_messages(situation, block)),
+            taken=taken,
+            beside=view.summaries[: len(view.summaries) - len(taken)],
+            behind=behind,
+            pin_tokens=max(8, round(self.pin_share * conversation.tokens(start, block.stop))),
+        )
+
+    def _made(self, situation: Situation, material: Material) -> Flow[Made | None]:
+        try:
+            text = yield from self._asked(situation, material)
+        except NobodyToAsk:
+            return None
+        except Exception as error:  # the model's, whatever it is: the history stays as it is
+            log.warning("a summary failed (%s): the history stays whole, it is tried again", type(error).__name__)
+            return None
+        text = self._bounded(text.strip(), situation)
+        return {**_pinned(material, text, situation.count), "by": "model"} if text else None
+
+    def _asked(self, situation: Situation, material: Material) -> Flow[str]:
+        most, earlier = self._most(situation), material.earlier
+        words, bound = round(most * WORDS_A_TOKEN), round(most * LONGEST)
+        asked = instruction(material.behind[:200], earlier_summary=bool(earlier), max_words=words)
+        parts = chunks(material.messages, count=situation.count, max_tokens=CHUNK_TOKENS)
+        if len(parts) <= 1 or situation.reuses_prefix:
+            prompt = block_prompt("\n".join(parts), earlier, max_words=words)
+            answer: str = yield Ask(prompt, purpose="summary", max_tokens=bound, instruction=asked)
+            return answer
+        answers: list[str] = yield [
+            Ask(block_prompt(part, "", max_words=words), purpose="summary", max_tokens=bound) for part in parts
+        ]
+        merging = merge_prompt([text for text in (earlier, *answers) if text.strip()], max_words=words)
+        answer = yield Ask(merging, purpose="summary", max_tokens=bound)
+        return answer
+
+    def _most(self, situation: Situation) -> int:
+        """Return the tokens of a summary: under a small limit no more than an eighth of it."""
+        return min(self.summary_tokens, max(situation.limits.target // 8, 16))
+
+    def _bounded(self, text: str, situation: Situation) -> str:
+        most = self._most(situation)
+        if situation.count(text) <= most * LONGEST:
+            return text
+        return extract(text, max_tokens=most, count=situation.count).text
+
+    def extracted(self, situation: Situation, block: Block) -> Made:
+        """Make the summary of *block* from its own sentences: no model, nothing to wait for, the same each time."""
+        material = self._material(situation, block)
+        earlier = "\n".join(summary.text for summary in material.taken)
+        text = extractive(material.messages, earlier, max_tokens=self._most(situation), count=situation.count)
+        return {**_pinned(material, text, situation.count), "by": "extract"}
+
+    def committed(self, situation: Situation, block: Block, made: Made) -> View:
+        """Return the view with *block* replaced by its summary, and the summaries that it took in gone."""
+        view = situation.view
+        taken = _taken(view, block)
+        start = taken[0].start if taken else block.start
+        bare = Summary(
+            start=start,
+            stop=block.stop,
+            text=str(made["text"]),
+            tokens=0,
+            digest=block.digest,
+            pins=tuple(made["pins"]),
+            merged=1 + sum(one.merged for one in taken),
+        )
+        summary = replace(bare, tokens=situation.count(bare.shown) + AROUND_MESSAGE)
+        evicted = evicting(view.evicted, *going(situation, block.start, block.stop))
+        kept = view.summaries[: len(view.summaries) - len(taken)]
+        done = replace(view, summaries=(*kept, summary), evicted=evicted, pending=None, failures=0)
+        return whole(done, situation.conversation)
+
+    def _fitted(self, situation: Situation) -> tuple[View, list[str]]:
+        """Return a view that fits the hard limit: a summary of the oldest sentences, with ever less of a tail."""
+        tail = min(self._tail(situation), max(situation.limits.max_tokens or 0, 0))
+        view, notes = situation.view, []
+        while self._is_over(situation, view):
+            now = replace(situation, view=replace(view, pending=None))
+            block = self._block(now, tail)
+            if block is not None:
+                made = self.extracted(now, block)
+                view = self.committed(now, block, made)
+                notes = ["the summary was made of the conversation's own sentences", *_left_out(made)]
+            elif tail == 0:
+                break
+            tail //= 2
+        return fit(replace(situation, view=view), notes)
+
+
+def _messages(situation: Situation, block: Block) -> list[Message]:
+    conversation = situation.conversation
+    ranges = going(situation, block.start, block.stop)
+    return [message for a, b in ranges for message in conversation.slice(a, b)]
+
+
+def _taken(view: View, block: Block) -> tuple[Summary, ...]:
+    """Return the summaries that the block's takes in."""
+    return view.summaries[len(view.summaries) - block.merges :] if block.merges else ()
+
+
+def _pinned(material: Material, text: str, count: CountText) -> dict[str, Any]:
+    """Return the summary with the values that it lost of what it stands for."""
+    said = [Message(role="assistant", text=summary.text) for summary in material.taken]
+    before = [value for summary in material.taken for value in summary.pins]
+    beside = [value for summary in material.beside for value in summary.pins]
+    most = material.pin_tokens
+    new = pinned((*said, *material.messages), summary=text, carried=(*beside, *before), count=count, max_tokens=most)
+    pins = merge(Pins(values=tuple(before)), new, summary=text, count=count, max_tokens=most) if before else new
+    left = dict.fromkeys((*pins.left_out, *new.left_out))
+    return {"text": text, "pins": list(pins.values), "left_out": list(left)}
+
+
+def _left_out(made: Made) -> list[str]:
+    left = made.get("left_out") or ()
+    return [f"left out of the summary, can be recalled: {', '.join(left)}"] if left else []
+
+
+def _patience(situation: Situation) -> int:
+    """Return after how many failures in a row no more summaries are begun: one more for every eight requests."""
+    return 2 + situation.view.account.requests // 8

@@ -1,0 +1,165 @@
+"""The searching side of recall: one index a conversation, filled behind, asked within a time budget."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from cachetools import LRUCache
+
+from tokenwise_core.deadline import Workers
+from tokenwise_core.embeddings import default_embedder
+from tokenwise_core.errors import MissingExtra
+from tokenwise_core.memory.conversation import Conversation
+from tokenwise_core.memory.index import Floats, RecallIndex
+from tokenwise_core.memory.recall import Recall, extend, recalled
+from tokenwise_core.memory.view import Range, Slot
+from tokenwise_core.protocols import CountText, Embedder
+
+log = logging.getLogger("tokenwise.memory")
+
+BATCH = 32
+"""Turns that are embedded at once: a thread of ours gives the processor back between two batches."""
+QUERY_S = 0.1
+"""How long a question may take to be embedded; past that it is searched by its words."""
+_CONVERSATIONS = 512
+
+
+class _Searchable:
+    """One conversation's index, and the hash up to which it holds."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.index = RecallIndex()
+        self.digest = ""
+        self.embedding = False
+
+
+class Recaller:
+    """Keeps what left the context findable, by its words and (where there is an embedder) by its meaning."""
+
+    def __init__(self, recall: Recall, *, count: CountText) -> None:
+        self.recall, self._count = recall, count
+        self._renew()
+
+    def _renew(self) -> None:
+        self._workers = Workers(max_threads=4, name="tokenwise-recall")
+        self._known: LRUCache[str, _Searchable] = LRUCache(_CONVERSATIONS)
+        self._lock = threading.Lock()
+        self._embedder: Embedder | None = None
+        self._opening = threading.Lock()
+        self._is_opened = False
+        self.is_lexical = self.recall.embedder is None
+        self.lexical_only = 0
+
+    def prepare(self, conversation: Conversation, stop: int) -> None:
+        """Make the messages before *stop* findable, behind."""
+        found = self._of(conversation)
+        with found.lock:
+            if found.embedding or (len(found.index) >= stop and not found.index.missing(1)):
+                return
+            found.embedding = True
+        if not self._workers.submit(lambda: self._fill(conversation, found, stop)):
+            found.embedding = False
+
+    def find(self, conversation: Conversation, evicted: Sequence[Range], query: str, *, budget: int) -> Slot | None:
+        """Return what *query* needs of the *evicted* messages; embeds the query, so it may take a while."""
+        stop = evicted[-1][1] if evicted else 0
+        found = self._of(conversation)
+        vector = self._vector(query)
+        with found.lock:
+            self._extended(found, conversation, stop)
+            slot = recalled(
+                conversation,
+                found.index,
+                evicted=evicted,
+                query=query,
+                vector=vector,
+                budget=budget,
+                count=self._count,
+                cues=self.recall.cues,
+            )
+        self.lexical_only += vector is None
+        return slot
+
+    def drain(self, timeout_s: float = 60.0) -> bool:
+        """Wait until all that was to be embedded is; False past *timeout_s*."""
+        return self._workers.rest(timeout_s)
+
+    def _of(self, conversation: Conversation) -> _Searchable:
+        with self._lock:
+            found = self._known.get(conversation.id)
+            if found is None:
+                found = self._known[conversation.id] = _Searchable()
+            return found
+
+    def _extended(self, found: _Searchable, conversation: Conversation, stop: int) -> None:
+        """Bring the index up to *stop*; what it holds of another history is forgotten. The caller holds its lock."""
+        length = len(found.index)
+        if length and (length > len(conversation) or conversation.digest(length) != found.digest):
+            found.index = RecallIndex()
+        if stop > len(found.index):
+            extend(found.index, conversation, stop)
+            found.digest = conversation.digest(len(found.index))
+
+    def _fill(self, conversation: Conversation, found: _Searchable, stop: int) -> None:
+        """Index, and embed batch by batch what has no vector yet."""
+        try:
+            with conversation.lock, found.lock:
+                self._extended(found, conversation, min(stop, len(conversation)))
+            embedder = self._opened()
+            while embedder is not None:
+                with found.lock:
+                    waiting = found.index.missing(BATCH)
+                if not waiting:
+                    return
+                rows = embedder.embed([text or "-" for text in waiting.values()])
+                with found.lock:
+                    found.index.put_vectors(waiting, rows)
+        except Exception as error:  # fail-open: it is searched by words
+            log.warning("turns could not be embedded (%s): they are recalled by their words", type(error).__name__)
+        finally:
+            found.embedding = False
+
+    def _vector(self, query: str) -> Floats | None:
+        """Embed *query*; None where there is no embedder, it is still loading, or it takes too long."""
+        if not self._is_opened:
+            self._workers.submit(self._opened)
+            return None
+        embedder = self._embedder
+        if embedder is None:
+            return None
+        try:
+            return np.asarray(self._workers.run(lambda: embedder.embed([query])[0], QUERY_S), np.float32)
+        except Exception as error:  # fail-open
+            log.warning("a question could not be embedded (%s): it is searched by its words", type(error).__name__)
+            return None
+
+    def _opened(self) -> Embedder | None:
+        """Return the embedder, which may have to be loaded; None where there is none, which is said once."""
+        with self._opening:
+            if not self._is_opened:
+                self._embedder = self._open()
+                self.is_lexical = self._embedder is None
+                self._is_opened = True
+            return self._embedder
+
+    def _open(self) -> Embedder | None:
+        try:
+            embedder = default_embedder() if self.recall.embedder == "default" else self.recall.embedder
+            if embedder is not None:
+                embedder.embed(["ready"])
+        except MissingExtra as error:
+            log.warning("recall searches by words alone: %s", error)
+            return None
+        return embedder
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"recall": self.recall, "_count": self._count}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._renew()

@@ -1,0 +1,191 @@
+"""A session that is kept: an append-only log of the framework's own messages, and the view derived from it."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+from uuid import uuid4
+
+from tokenwise_core.errors import StoreError
+from tokenwise_core.flow import Asker, AsyncAsker
+from tokenwise_core.memory.engine import Memory
+from tokenwise_core.memory.request import Prepared, Request
+from tokenwise_core.memory.sessions import Changes, LogItem, LogRow, Owner
+from tokenwise_core.memory.usage import MemoryUsage, usage_of
+from tokenwise_core.memory.view import View
+from tokenwise_core.messages import Message
+from tokenwise_core.usage.events import Usage
+
+log = logging.getLogger("tokenwise.memory")
+
+Project = Callable[[Mapping[str, Any], int], Message]
+"""From a message as the framework writes it (JSON), and its position, to core's view of it."""
+
+
+class Session:
+    """One session in a memory's store: what a history or a framework's memory class is built on.
+
+    Messages are appended as the JSON that the framework writes, and come back as it; nothing is ever taken out of the
+    log but by `clear` and `replace`. Several threads and processes may append at once: nothing is lost, nothing comes
+    twice. While the store is down, messages wait here and are appended as soon as it answers.
+    """
+
+    def __init__(self, memory: Memory, id: str, *, project: Project, owner: Owner | None = None) -> None:
+        self.memory, self.id = memory, id
+        self._project, self._owner = project, owner
+        self._lock = threading.RLock()
+        self._rows: list[LogRow] = []
+        self._views: list[Message] = []
+        self._waiting: list[LogItem] = []
+        self._epoch = self._last = 0
+        self._view: View | None = None
+        self._version = 0
+
+    # The log ----------------------------------------------------------------------------------------------------------
+
+    def append(self, messages: Sequence[Mapping[str, Any]], *, ids: Sequence[str] | None = None) -> None:
+        """Append messages; *ids* make a repeated append harmless (new ones are made where none are given)."""
+        names = ids if ids is not None else [uuid4().hex for _ in messages]
+        now = time.time()
+        with self._lock:
+            self._waiting += [
+                LogItem(id=name, data=message, at=now) for name, message in zip(names, messages, strict=True)
+            ]
+            self._flush()
+
+    def messages(self) -> list[dict[str, Any]]:
+        """Return all messages, those of other processes too."""
+        return self._now(())[0]
+
+    def views(self) -> list[Message]:
+        """Return core's views of all messages."""
+        with self._lock:
+            self._catch_up()
+            return self._viewed()
+
+    def _viewed(self) -> list[Message]:
+        for row in self._rows[len(self._views) :]:
+            self._views.append(replace(self._project(row.data, len(self._views)), at=row.at))
+        known = len(self._views)
+        return self._views + [self._project(item.data, known + n) for n, item in enumerate(self._waiting)]
+
+    def replace(self, messages: Sequence[Mapping[str, Any]]) -> None:
+        """Put *messages* in the place of all; raises `StoreError` where that cannot be stored."""
+        now = time.time()
+        items = [LogItem(id=uuid4().hex, data=message, at=now) for message in messages]
+        with self._lock:
+            self._waiting.clear()
+            self.memory.sessions.replace(self.id, items, owner=self._owner)
+            self._catch_up()
+
+    def clear(self) -> None:
+        """Forget the session: messages, view, summaries, originals."""
+        with self._lock:
+            self._waiting.clear()
+            self._view, self._version = None, 0
+            self.memory.sessions.clear(self.id)
+            self._catch_up()
+
+    def _flush(self) -> None:
+        if not self._waiting:
+            return
+        try:
+            self.memory.sessions.append(self.id, self._waiting, owner=self._owner)
+        except StoreError as error:
+            log.warning("the session store failed (%s): %d messages wait to be stored", error, len(self._waiting))
+        else:
+            self._waiting = []
+
+    def _catch_up(self) -> None:
+        self._flush()
+        try:
+            new: Changes = self.memory.sessions.changes(self.id, after=self._last, epoch=self._epoch)
+        except StoreError as error:
+            log.warning("the session store failed (%s): going on with what is known here", error)
+            return
+        if new.replaced:
+            self._rows, self._views = [], []
+        self._rows += new.rows
+        self._epoch = new.epoch
+        self._last = new.last_seq
+
+    # A request --------------------------------------------------------------------------------------------------------
+
+    def prepare(
+        self, request: Request | None = None, *, more: Sequence[Mapping[str, Any]] = (), ask: Asker | None = None
+    ) -> tuple[Prepared, list[dict[str, Any]]]:
+        """Return what to send, and the messages that its plan's positions mean.
+
+        *more* are messages that stand behind the log for this request only (a question that is stored later).
+        """
+        messages, views = self._now(more)
+        with self.memory.using(self.id) as conversation:
+            conversation.replace(views)
+            prepared = self.memory.prepare(conversation, self._known(), request, ask=ask)
+        self._remember(prepared.view)
+        return prepared, messages
+
+    async def aprepare(
+        self, request: Request | None = None, *, more: Sequence[Mapping[str, Any]] = (), ask: AsyncAsker | None = None
+    ) -> tuple[Prepared, list[dict[str, Any]]]:
+        """Do the same without blocking the event loop."""
+        (messages, views), view = await self.memory.work(lambda: (self._now(more), self._known()))
+        with self.memory.using(self.id) as conversation:
+            conversation.replace(views)
+            prepared = await self.memory.aprepare(conversation, view, request, ask=ask)
+        self._remember(prepared.view)
+        return prepared, messages
+
+    def _now(self, more: Sequence[Mapping[str, Any]]) -> tuple[list[dict[str, Any]], list[Message]]:
+        """Return all messages and their views, *more* behind them."""
+        with self._lock:
+            self._catch_up()
+            stored = [row.data for row in self._rows] + [dict(item.data) for item in self._waiting]
+            views = self._viewed()
+        behind = [self._project(message, len(views) + n) for n, message in enumerate(more)]
+        return [*stored, *map(dict, more)], [*views, *behind]
+
+    def answered(self, prepared: Prepared, *, usage: Usage | None = None, ask: Asker | None = None) -> None:
+        """Note that the answer has come; see `Memory.answered`."""
+        self.memory.answered(prepared, usage=usage, ask=ask)
+
+    def usage(self) -> MemoryUsage:
+        """Return what this session holds and shows: tokens in all, by role, summaries, stable prefix."""
+        views = self.views()
+        with self.memory.using(self.id) as conversation:
+            conversation.replace(views)
+            return usage_of(conversation, self._known().holding(conversation))
+
+    # The view ---------------------------------------------------------------------------------------------------------
+
+    def _known(self) -> View:
+        """Return the view that goes on: this process's, or one that another has saved since."""
+        with self._lock:
+            try:
+                stored = self.memory.sessions.view(self.id)
+            except StoreError:
+                stored = None
+            if stored is not None and (self._view is None or stored.version > self._version):
+                self._view, self._version = View.from_dict(stored.data), stored.version
+            return self._view or View()
+
+    def _remember(self, view: View) -> None:
+        """Keep *view*; where another process was quicker, its view goes on and this one's decisions are made anew."""
+        with self._lock:
+            self._view = view
+            expected, self._version = self._version, self._version + 1
+        data = view.to_dict()
+
+        def save() -> None:
+            try:
+                if not self.memory.sessions.save_view(self.id, data, expected=expected, owner=self._owner):
+                    with self._lock:
+                        self._version = 0  # whatever is stored is newer
+            except StoreError as error:
+                log.warning("the view of session %s cannot be saved (%s)", self.id, error)
+
+        self.memory.behind(save)

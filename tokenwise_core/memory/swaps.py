@@ -1,0 +1,51 @@
+"""Texts that stand in the place of a tool's result: shortened, a reference to the same one above, cleared.
+
+A view remembers only the kind, a word; the text is made from the message, the same each time.
+"""
+
+from __future__ import annotations
+
+from tokenwise_core.memory.conversation import AROUND_MESSAGE, Conversation
+from tokenwise_core.memory.plan import Swap
+from tokenwise_core.memory.tool_results import ToolResults, cleared, digest, reference
+from tokenwise_core.protocols import CountText
+
+TRIM, SAME, CLEAR, FIT = "trim", "same", "clear", "fit"
+_FITTED = '\n[… {left:,} of {tokens:,} tokens left out to fit the context; recall("{id}") returns the whole …]\n'
+
+
+def fitting(tokens: int) -> str:
+    """Return the kind of a result that is cut to *tokens* to fit a hard limit."""
+    return f"{FIT}-{tokens}"
+
+
+def swap(conversation: Conversation, position: int, kind: str, *, count: CountText, tools: ToolResults) -> Swap:
+    """Return the message at *position* as *kind* shows it."""
+    key = position, kind
+    found = conversation.rendered.get(key)
+    if found is None:
+        text = _text(conversation, position, kind, count, tools)
+        found = conversation.rendered[key] = Swap(position, text, count(text) + AROUND_MESSAGE)
+    return found
+
+
+def _text(conversation: Conversation, position: int, kind: str, count: CountText, tools: ToolResults) -> str:
+    message = conversation.messages[position]
+    name, tokens = digest(message.text), conversation.tokens(position, position + 1)
+    if kind == TRIM:
+        asked = conversation.user_before(position)
+        query = None if asked is None else conversation.messages[asked].text
+        return tools.trim(message.text, count=count, query=query).result
+    if kind == SAME:
+        return reference(name, tokens=tokens)
+    if kind == CLEAR:
+        return cleared(message.name or conversation.called(position), name, tokens=tokens)
+    return _cut(message.text, int(kind.partition("-")[2]), tokens, name)
+
+
+def _cut(text: str, keep: int, tokens: int, id: str) -> str:
+    """Return about *keep* of the *tokens* of *text*: two thirds from its head, the rest from its tail."""
+    characters = max(1, len(text) * keep // max(tokens, 1))
+    head = characters * 2 // 3
+    gap = _FITTED.format(left=tokens - keep, tokens=tokens, id=id)
+    return f"{text[:head]}{gap}{text[len(text) + head - characters :]}"
