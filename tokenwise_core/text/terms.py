@@ -13,10 +13,10 @@ _POSSESSIVE = re.compile(r"['\u2019]s?\Z")
 _COMMON_WORDS = (
     "a about after again all also am an and any are as at be because been before being but by can could did do does "
     "doing done during each few for from further get gets getting going gonna got had has have having he her here hers "
-    "him his how i if in into is it its just let lets like me might mine more most much my no nor not of off oh ok okay "
-    "on only or other our ours out over own really same she should so some such than that the their theirs them then "
-    "there these they this those through to too under until up us very was we were what when where which while who "
-    "whom whose why will with would yeah yes you your yours"
+    "him his how i if in into is it its just let lets like me might mine more most much my no nor not of off oh ok "
+    "okay on only or other our ours out over own really same she should so some such than that the their theirs them "
+    "then there these they this those through to too under until up us very was we were what when where which while "
+    "who whom whose why will with would yeah yes you your yours"
 )
 _COMMON = frozenset(_COMMON_WORDS.split())
 _CONTRACTION = re.compile(r"(?:n't|n\u2019t|['\u2019](?:s|m|re|ve|ll|d))\Z")
