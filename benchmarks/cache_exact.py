@@ -61,7 +61,9 @@ def _store(folder: Path, calls: int) -> dict[str, Any]:
         cache.warm([(request(n), answer(n)) for n in range(1000)], progress=False)
         requests = [request(n) for n in range(1000)]
         took = _timed(lambda n: cache.lookup(requests[n % 1000]), calls, kind="exact")
-    note = "CPU time of all threads on one core, the calmest of twenty rounds; with the hand-over to the thread that reads"
+    note = (
+        "CPU time of all threads on one core, the calmest of twenty rounds; with the hand-over to the thread that reads"
+    )
     return _figure("exact.store_us", took, must=60, peers={}, n=calls, note=note)
 
 
