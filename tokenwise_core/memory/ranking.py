@@ -15,6 +15,8 @@ Among = range | NDArray[np.bool_] | Sequence[int]
 """Which turns are ranked: a range, a mask over all, or positions."""
 
 _SIZES = (1, *WINDOWS)
+_TERMS = 64
+"""Of a long query the rarest terms count: each costs a pass over the turns."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,7 +119,8 @@ def _words(index: RecallIndex, query: str, named: Sequence[str], chosen: NDArray
     """Fuse BM25 over the turn and its windows, without the speakers' names: they stand where others address them."""
     names = {term for speaker in named for term in index.lexical.terms(speaker)}
     terms = index.lexical.terms(query).keys()
-    weights = dict.fromkeys(terms - names or terms, 1.0)
+    telling = sorted(terms - names or terms, key=index.lexical.found_in)  # the rarest first
+    weights = dict.fromkeys([term for term in telling if index.lexical.found_in(term)][:_TERMS], 1.0)
     return fused([index.lexical.weighted_scores(weights, size=size)[chosen] for size in _SIZES])
 
 

@@ -6,12 +6,15 @@ import re
 from collections.abc import Collection
 
 from tokenwise_core.text.sentences import sentences
+from tokenwise_core.text.terms import stems
 
 _PURE = 0.9
 _CLOSING = "\"'\u2018\u2019\u201c\u201d)]*_ "
 _MARKS = ("?", "\uff1f", "\u061f", "\u037e", "?!")
 
-_ROLES = frozenset({"user", "human", "assistant", "ai", "bot", "model", "system", "developer", "tool", "function"})
+_ROLES = frozenset(
+    {"user", "human", "assistant", "ai", "bot", "model", "system", "developer", "tool", "function", "result"}
+)
 _ENGLISH = re.compile(
     r"\b(?:what|which|who|whose|whom|when|where|why|how|did|does|do|is|are|were|has|have|had|would|could|should|can)\b",
     re.IGNORECASE,
@@ -22,7 +25,10 @@ _FIRST_PERSON = (
 )
 
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
-_MONTH = r"(?:Jan|Feb|Mar|Apr|May|June?|July?|Aug|Sept?|Oct|Nov|Dec)(?:[a-z]*)"
+_MONTH = (
+    r"(?:Jan(?:uary)?|Feb(?:ruary)?|Mar(?:ch)?|Apr(?:il)?|May|June?|July?|Aug(?:ust)?|Sept?(?:ember)?|Oct(?:ober)?|"
+    r"Nov(?:ember)?|Dec(?:ember)?)"
+)
 _ISO = re.compile(r"\b((?:19|20)\d\d)-(\d\d)-(\d\d)(?!\d)")
 _YEAR = re.compile(r"(?<![\d-])(?:19|20)\d\d(?![\d-])")
 _MONTH_NAME = re.compile(rf"\b{_MONTH}\b")
@@ -98,13 +104,11 @@ def in_their_words(question: str, speaker: str) -> str:
 
 def _naming(speaker: str, text: str) -> str | None:
     """Return a pattern of the words of *speaker*'s name if *text* has one: as written, or all in lower case."""
-    parts = [re.escape(part) for part in re.findall(r"[^\W\d_]{2,}", speaker) if part.casefold() not in _ROLES]
-    if not parts:
-        return None
-    name = "|".join(parts)
+    parts = [part for part in re.findall(r"[^\W\d_]{2,}", speaker) if part.casefold() not in _ROLES]
     if text.islower():
-        name = name.casefold()
-    return name if re.search(rf"\b(?:{name})\b", text) else None
+        parts = [part.casefold() for part in parts if stems(part.casefold())]  # not "will" for Will
+    name = "|".join(parts)
+    return name if name and re.search(rf"\b(?:{name})\b", text) else None
 
 
 def _parts(year: str, month: int, day: int) -> tuple[str, ...]:

@@ -91,6 +91,11 @@ def test_the_named_speakers_turns_come_before_those_that_address_them() -> None:
     assert raised == pytest.approx([0.35 if speaker == "Ann" else 0 for speaker, *_ in CHAT], abs=1e-5)
 
 
+def test_a_very_long_query_still_finds_its_turn() -> None:
+    query = " ".join(f"nothing{i} of word{i}" for i in range(2000)) + " penicillin for Bob"
+    assert best(index(), query, dense=False)[0] == 8
+
+
 def test_a_date_in_the_question_lifts_the_sitting_of_that_date() -> None:
     assert {CHAT[i][2] for i in best(index(), "What happened on July 1, 2023?", dense=False)[:2]} == {2}
 

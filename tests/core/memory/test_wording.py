@@ -50,6 +50,8 @@ def test_the_share_of_a_turn_that_asks_counts_characters() -> None:
         ("in the spring of 2022", {"2022"}),
         ("I may take 8 of them; call 555-2023", set()),
         ("2023-13-45", {"2023"}),
+        ("Mark and Janet, a junior mayor, read 2 novels; Decide!", set()),
+        ("Sept 9 and 10 January", {"sep", "d9", "jan", "d10"}),
     ],
 )
 def test_dates_are_read_and_other_numbers_are_not(text: str, terms: set[str]) -> None:
@@ -74,6 +76,8 @@ def test_a_role_is_no_name() -> None:
     assert speakers_named("Which user talked to the assistant?", ["user", "assistant", "Assistant"]) == ()
     assert speakers_named("Did Ann call Bob?", ["Ann", "Bob", "Zoe"]) == ("Ann", "Bob")
     assert speakers_named("will it rain, Will?", ["Will"]) == ("Will",)
+    assert speakers_named("will it rain?", ["Will"]) == ()
+    assert speakers_named("where did ann go?", ["Ann"]) == ("Ann",)
 
 
 def test_names_and_times_are_concrete_and_small_talk_is_not() -> None:
