@@ -15,6 +15,7 @@ from tokenwise_core.storage.codec import Codec
 from tokenwise_core.storage.migrations import Schema, migrations
 from tokenwise_core.storage.pool import LOCK_TIMEOUT, Pool
 from tokenwise_core.storage.statements import Statements
+from tokenwise_core.storage.urls import postgres_url
 
 if TYPE_CHECKING:
     import psycopg
@@ -36,14 +37,11 @@ class PostgresSessions(SQLSessions):
 
     def __init__(self, url: str, *, codec: Codec | None = None, clock: Clock = time.time, pool_size: int = 8) -> None:
         require("psycopg", extra="postgres")
-        from sqlalchemy import make_url  # half a second to import
-
-        parsed = make_url(url).set(drivername="postgresql")
-        shown = parsed.render_as_string(hide_password=True)
+        full, shown = postgres_url(url)
         super().__init__(url=shown, codec=codec, clock=clock)
-        self._full_url, self._pool_size = parsed.render_as_string(hide_password=False), pool_size
+        self._full_url, self._pool_size = full, pool_size
         self._pool = Pool(
-            self._full_url, shown=shown, size=pool_size, lock=SCHEMA_LOCK, name="tokenwise-sessions",
+            full, shown=shown, size=pool_size, lock=SCHEMA_LOCK, name="tokenwise-sessions",
             schema=Schema(versions=VERSIONS, steps=migrations(_MIGRATIONS, "postgres")), configure=_configure,
         )  # fmt: skip
 

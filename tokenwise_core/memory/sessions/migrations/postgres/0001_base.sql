@@ -32,5 +32,5 @@ CREATE UNIQUE INDEX memory_block_name ON memory_block (session, block);
 CREATE TABLE memory_original (session BIGINT NOT NULL, id TEXT NOT NULL, body BYTEA NOT NULL);
 CREATE UNIQUE INDEX memory_original_id ON memory_original (session, id);
 
--- turns that are going on; a session need not exist for one
-CREATE TABLE memory_turn (name TEXT PRIMARY KEY, holder TEXT NOT NULL, until DOUBLE PRECISION NOT NULL);
+-- turns that are going on; a session need not exist for one; unlogged, so that nobody waits for the disk
+CREATE UNLOGGED TABLE memory_turn (name TEXT PRIMARY KEY, holder TEXT NOT NULL, until DOUBLE PRECISION NOT NULL);
