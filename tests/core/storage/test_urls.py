@@ -49,7 +49,8 @@ def test_a_database_is_shown_as_sqlalchemy_shows_it(url: str) -> None:
     full, shown = postgres_url(url)
     parsed = make_url(url).set(drivername="postgresql")
     assert make_url(full) == parsed
-    assert make_url(shown).set(password=None, query={}) == parsed.set(password=None, query={})
+    for name in ("username", "host", "port", "database"):
+        assert getattr(make_url(shown), name) == getattr(parsed, name)
     assert shown == parsed.render_as_string(hide_password=True) or "?" in url
     assert not any(word in shown for word in ("ses", "%40"))
     assert full.startswith("postgresql://")
