@@ -174,13 +174,15 @@ def _fitted(wanted: Sequence[_Want], max_tokens: int | None, count: CountText) -
     """Take the most important that fit; they are rendered in the order in which they were said."""
     taken: list[_Want] = []
     left_out: list[str] = []
-    used = count(_TITLE)
+    used, is_exact = count(_TITLE), True
     for want in wanted:
-        cost = count(_joined(("x", want.value))) - count("x")
+        cost = count(f"x; {want.value}") - count("x")
         bound = max_tokens if max_tokens is None or want.rank <= _LAST_VALUE else int(SOFT_PART * max_tokens)
+        if bound is not None and used + cost > bound and not is_exact:
+            used, is_exact = count(_line(_said(taken))), True  # the marks between codes cost less than assumed
         if bound is None or used + cost <= bound:
             taken.append(want)
-            used += cost
+            used, is_exact = used + cost, False
         else:
             left_out.append(want.value)
     while taken and max_tokens is not None and count(_line(_said(taken))) > max_tokens:

@@ -75,7 +75,7 @@ def quotations(text: str) -> Iterator[tuple[int, int]]:
 def code(text: str) -> Iterator[tuple[int, int]]:
     """Yield fenced blocks, code in a line, and JSON objects and arrays that begin a line or follow a colon."""
     last = 0
-    for fence in _FENCE.finditer(text):
+    for fence in _FENCE.finditer(text) if "`" in text or "~~~" in text else ():
         yield from _json(text, last, fence.start())
         yield fence.span()
         last = fence.end()
@@ -83,6 +83,8 @@ def code(text: str) -> Iterator[tuple[int, int]]:
 
 
 def _json(text: str, start: int, stop: int) -> Iterator[tuple[int, int]]:
+    if text.find("{", start, stop) < 0 and text.find("[", start, stop) < 0:
+        return
     at = _OPENING.search(text, start, stop)
     while at:
         end = _end_of_json(text, at.end())

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 _LINK = "of the|of|the|de|van|von|del|la|&"
 _CAPITALISED = r"[A-Z\u00c0-\u00de](?:[^\W\d_]|[\u2019'-](?=[^\W\d_]))*"
-_NAME = re.compile(rf"(?<![\w/\\@.#$-]){_CAPITALISED}(?:(?: (?:{_LINK}))? {_CAPITALISED})*(?![\w/\\@]|\.\w)")
+_NAME = re.compile(rf"(?<![\w/\\@.#$-]){_CAPITALISED}(?:(?: (?:{_LINK}))? {_CAPITALISED})*(?![\w/\\@]|[.-]\w)")
 _LABEL = re.compile(r"\**:")
 _SENTENCE_START = re.compile(r"(?:^|[.!?:;\u2026\n•*#>\"\u201c(-])[\s\"'\u201c\u2018(*_#>-]*$")
 _NOT_A_NAME_WORDS = (

@@ -15,7 +15,7 @@ _EMAIL = re.compile(r"(?P<email>\b[\w.+%-]+@[\w-]+(?:\.[\w-]+)+)")
 
 _MONTH = (
     r"(?:jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sept?(?:ember)?|oct(?:ober)?"
-    r"|nov(?:ember)?|dec(?:ember)?)(?![a-z])\.?"
+    r"|nov(?:ember)?|dec(?:ember)?)(?![a-z])(?:\.(?= \d))?"
 )
 _DAY = r"[0-3]?\d(?:st|nd|rd|th)?(?![\w:%]|[.,]\d)"
 _YEAR = r"(?:1[5-9]|20)\d\d(?!\w)"
@@ -39,11 +39,12 @@ _TIME = (
 )
 _AMOUNT = (
     rf"{_SIGN} ?{_NUMBER}{_SCALE}?|{_CURRENCY} ?{_NUMBER}"
-    rf"|{_NUMBER}{_SCALE}? ?(?:{_SIGN}|[%‰]|{_CURRENCY}\b|per ?cent\b)|{_NUMBER}{_SCALE}"
+    rf"|{_NUMBER}{_SCALE}? ?(?:{_SIGN}(?! ?\d)|[%‰]|{_CURRENCY}\b|per ?cent\b)|{_NUMBER}{_SCALE}"
     rf"|{_NUMBER}{_NOT_COUNTED}{_COUNTED}"
 )
 _PHRASE = re.compile(
-    rf"(?<![\w.,/#:$€£-])(?=[\d$€£¥₹₽₩₪₺jfmasondqueigcpbk])(?:(?P<date>{_DATE})|(?P<time>{_TIME})|(?P<amount>{_AMOUNT}))",
+    r"(?:(?<![\w.,/#:$€£-])(?=[\djfmasondqueigcpbk])|(?<![\w$€£])(?=[$€£¥₹₽₩₪₺]))"
+    rf"(?:(?P<date>{_DATE})|(?P<time>{_TIME})|(?P<amount>{_AMOUNT}))",
     re.IGNORECASE,
 )
 _LIST_NUMBER = re.compile(r"(?m)^[ \t]*\d{1,3}[.)](?=\s)")
