@@ -49,11 +49,18 @@ class Codec:
         body = to_json({"v": VERSION, **data})
         return body if self.seal is None else _SEALED + self.seal(body)
 
+    def opened(self, body: bytes) -> str:
+        """Return what stands in *body* as text, unsealed; raise `DamagedError` or `ForeignError`."""
+        return _text(self._unsealed(bytes(body[1:])) if body[:1] == _SEALED else body)
+
     def read(self, body: bytes) -> dict[str, Any]:
         """Return what `write` was given; raise `DamagedError` or `ForeignError`."""
-        if body[:1] == _SEALED:
-            body = self._unsealed(bytes(body[1:]))
-        data = from_json(body)
+        return self.parsed(self.opened(body))
+
+    @staticmethod
+    def parsed(text: str) -> dict[str, Any]:
+        """Return what `write` was given, of text that was `opened`; raise `DamagedError` or `ForeignError`."""
+        data = _from_text(text)
         if type(data) is not dict or type(data.get("v")) is not int:
             raise DamagedError("no version")
         if data["v"] != VERSION:
@@ -107,8 +114,18 @@ def to_json(value: Any) -> bytes:
 
 def from_json(body: bytes) -> Any:
     """Read what `to_json` wrote; raise `DamagedError` where it is no JSON."""
+    return _from_text(_text(body))
+
+
+def _text(body: bytes) -> str:
     try:
-        text = str(body, "utf-8")
+        return str(body, "utf-8")
+    except ValueError as error:
+        raise DamagedError("no JSON") from error
+
+
+def _from_text(text: str) -> Any:
+    try:
         data, end = _DECODER.raw_decode(text)
     except (ValueError, RecursionError) as error:
         raise DamagedError("no JSON") from error

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 
+from tokenwise_core import process
+
 BUSY_TIMEOUT_MS = 10_000
 WAL_PAGES = 4_000
 """Pages (16 MB) in the log before they are copied into the file: pages written often are copied once."""
@@ -52,7 +54,7 @@ class Handles:
         self._reset()
 
     def _reset(self) -> None:
-        self._pid = os.getpid()
+        self._pid = process.pid
         self._lock = Lock()
         self._writer = Lock()
         self._idle: deque[Handle] = deque()
@@ -64,13 +66,13 @@ class Handles:
     @property
     def writer(self) -> Lock:
         """Held by the thread that writes: threads queue here instead of polling for SQLite's lock."""
-        if self._pid != os.getpid():
+        if self._pid != process.pid:
             self._leave_inherited()
         return self._writer
 
     def take(self) -> Handle:
         """Return a handle that nobody else uses; give it back with `give`."""
-        if self._pid != os.getpid():
+        if self._pid != process.pid:
             self._leave_inherited()
         if self._file is None or self._malformed is not None or identity(self.path) != self._file:
             with self._lock:
@@ -82,7 +84,7 @@ class Handles:
 
     def give(self, handle: Handle) -> None:
         """Take back a handle: kept for the next use, closed where the file has been lost since."""
-        if handle.era == self._era and self._pid == os.getpid():
+        if handle.era == self._era and self._pid == process.pid:
             self._idle.append(handle)
         else:
             handle.connection.close()
@@ -101,7 +103,7 @@ class Handles:
 
     def close(self) -> None:
         """Close the handles that are idle now, and those in use as they come back."""
-        if self._pid != os.getpid():
+        if self._pid != process.pid:
             self._leave_inherited()
         with self._lock:
             self._close_idle()
