@@ -26,8 +26,9 @@ _PINNED: frozenset[Kind] = frozenset(_RANK)
 _LAST_VALUE = 3
 _MAX_CLAUSE_WORDS = 14
 _PARTS = re.compile(r",\s+|\s+(?:but|because|so that|and then)\s+|\s[-\u2013\u2014]\s")
-_JOINS_BEFORE = re.compile(r"\w\Z|\d[.,]\Z|\d[-/:]\Z")
+_JOINS_BEFORE = re.compile(r"\w\Z|\d[.,:/-]\Z")
 _JOINS_AFTER = re.compile(r"\w|[-/.,:]\d")
+_FACT_END = re.compile(r"(?<=[.!?;])\s")
 _CODE = re.compile(r"(?=\S*\d)\S+")
 _WORD = re.compile(r"[^\W_]+")
 _COMMON_WORDS = (
@@ -102,6 +103,7 @@ class _Stays:
     def __init__(self, texts: Iterable[str]) -> None:
         self._lines: list[str] = []
         self._words: set[str] = set()
+        self._facts: list[set[str]] = []
         for text in texts:
             self.add(text)
 
@@ -112,14 +114,15 @@ class _Stays:
         return any(_stands_in(line, plain) for line in self._lines)
 
     def covers(self, clause: str) -> bool:
-        """Tell whether most words that matter in *clause* are there: a summary says them in another order."""
+        """Tell whether one fact there has most words that matter in *clause*: a summary orders them otherwise."""
         words = set(_WORD.findall(_plain(clause))) - _COMMON
-        return len(words & self._words) >= 0.6 * len(words)
+        return not words or any(len(words & fact) >= 0.6 * len(words) for fact in self._facts)
 
     def add(self, text: str) -> None:
-        plain = _plain(text)
-        self._lines.append(plain)
-        self._words.update(_WORD.findall(plain))
+        for line in filter(None, map(_plain, text.splitlines())):
+            self._lines.append(line)
+            self._facts += [set(_WORD.findall(fact)) for fact in _FACT_END.split(line)]
+            self._words.update(_WORD.findall(line))
 
 
 def _stands_in(line: str, value: str) -> bool:
@@ -164,7 +167,7 @@ def _shortened(clause: Span) -> str:
     """Return the part of a clause that makes it one, in a few words; a question settles nothing."""
     if clause.text.endswith("?"):
         return ""
-    parts = _PARTS.split(clause.text)
+    parts = _PARTS.split(clause.text.replace("**", ""))
     telling = next((part for part in parts if spans(part, {clause.kind})), clause.text)
     words = telling.split()
     return " ".join(words[:_MAX_CLAUSE_WORDS]).rstrip(".;, ") + ("\u2026" if len(words) > _MAX_CLAUSE_WORDS else "")

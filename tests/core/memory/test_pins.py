@@ -68,6 +68,11 @@ def test_a_clause_that_the_summary_says_in_other_words_is_not_repeated() -> None
     assert values("We decided to use the blue theme.", summary="- decided: blue theme, to use everywhere") == ()
 
 
+def test_a_clause_whose_words_are_strewn_over_other_facts_is_not_said() -> None:
+    summary = "- decided on a date\n- blue is her colour\n- the theme was rain"
+    assert values("We decided to use the blue theme.", summary=summary) == ("We decided to use the blue theme",)
+
+
 def test_a_question_settles_nothing() -> None:
     assert values("must we confirm the deadline?") == ()
 
