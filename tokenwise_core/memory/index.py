@@ -110,6 +110,11 @@ class RecallIndex:
         return np.array(self._segment, dtype=np.int64)
 
     @property
+    def last_segment(self) -> int:
+        """The sitting of the newest turn, 0 before the first."""
+        return self._segment[-1] if self._segment else 0
+
+    @property
     def question_shares(self) -> Floats:
         """The share of each turn that is question."""
         return np.array(self._asked, dtype=np.float32)

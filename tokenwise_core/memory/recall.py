@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from array import array
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -13,7 +15,7 @@ from numpy.typing import NDArray
 
 from tokenwise_core.memory.conversation import AROUND_MESSAGE, Conversation
 from tokenwise_core.memory.index import Floats, RecallIndex, Turn
-from tokenwise_core.memory.ranking import Cues, Ranking, fill, rank
+from tokenwise_core.memory.ranking import Cues, fill, rank
 from tokenwise_core.memory.view import Range, Slot
 from tokenwise_core.memory.wording import is_question
 from tokenwise_core.messages import Message
@@ -22,7 +24,6 @@ from tokenwise_core.protocols import CountText, Embedder
 SITTING_GAP_S = 3_600
 """A pause after which a new sitting begins."""
 HEAD = "[Recalled from earlier in this conversation]"
-_HEADING_TOKENS = 12
 _INDEXED_CHARACTERS = 2_000
 """What is indexed of a long message; a tool's result is found by its beginning."""
 _SPEAKERS = {"user": "User", "assistant": "Assistant", "tool": "Result"}
@@ -54,15 +55,35 @@ class Recall:
         return min(self.max_tokens, round(self.share * target))
 
 
-def extend(index: RecallIndex, conversation: Conversation, stop: int) -> None:
-    """Make the messages before *stop* findable; a message's place in the index is its place in the conversation."""
-    before = conversation.messages[len(index) - 1].at if len(index) else None
-    segment = int(index.segments[-1]) if len(index) else 0
-    for message in conversation.slice(len(index), stop):
-        if message.at is not None and before is not None and message.at - before > SITTING_GAP_S:
-            segment += 1
-        before = message.at if message.at is not None else before
-        index.add(turn_of(message, segment))
+class Searchable:
+    """One conversation's index; a message's place in it is its place in the conversation.
+
+    *lines* are the tokens of each message as the slot shows it, *digest* is the conversation's up to the last one.
+    Not thread-safe: hold *lock*.
+    """
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.index = RecallIndex()
+        self.lines = array("q")
+        self.digest = ""
+        self.is_filling = False
+
+    def extend(self, conversation: Conversation, stop: int, count: CountText) -> None:
+        """Make the messages before *stop* findable; what is known of another history is forgotten."""
+        length = len(self.index)
+        if length and (length > len(conversation) or conversation.digest(length) != self.digest):
+            self.index, self.lines = RecallIndex(), array("q")
+        index = self.index
+        before = conversation.messages[len(index) - 1].at if len(index) else None
+        segment = index.last_segment
+        for message in conversation.slice(len(index), stop):
+            if message.at is not None and before is not None and message.at - before > SITTING_GAP_S:
+                segment += 1
+            before = message.at if message.at is not None else before
+            index.add(turn_of(message, segment))
+            self.lines.append(count(_line(message)) + 1)
+        self.digest = conversation.digest(len(index))
 
 
 def turn_of(message: Message, segment: int = 0) -> Turn:
@@ -86,22 +107,28 @@ def date(message: Message) -> str | None:
 
 def recalled(
     conversation: Conversation,
-    index: RecallIndex,
+    found: Searchable,
     *,
     evicted: Sequence[Range],
     query: str,
-    vector: Floats | None,
+    vectors: Floats | None,
     budget: int,
     count: CountText,
     cues: Cues,
 ) -> Slot | None:
     """Return the slot for the user's last turn: the evicted turns that *query* needs, within *budget* tokens."""
     asked = conversation.last_user
-    among = _among(conversation, evicted, len(index))
+    among = _among(conversation, evicted, len(found.index))
     if asked is None or not among.any() or budget <= 0:
         return None
-    ranking = rank(index, query, vector, among=among, cues=cues)
-    chosen = _chosen(conversation, index, ranking, budget, count)
+    ranking = rank(found.index, query, vectors, among=among, cues=cues)
+    chosen = fill(
+        ranking.scores,
+        found.lines,
+        budget - count(HEAD) - AROUND_MESSAGE,
+        segments=found.index.segments,
+        heading_tokens=_Headings(conversation, count),
+    )
     if not chosen:
         return None
     text = shown(conversation, chosen)
@@ -124,26 +151,8 @@ def _among(conversation: Conversation, evicted: Sequence[Range], length: int) ->
     return mask
 
 
-def _chosen(
-    conversation: Conversation, index: RecallIndex, ranking: Ranking, budget: int, count: CountText
-) -> tuple[int, ...]:
-    """Return the best turns whose rendering fits *budget*, headings included."""
-    tokens = _Lines(conversation, count)
-    left = budget - count(HEAD) - AROUND_MESSAGE
-    chosen: tuple[int, ...] = ()
-    room = left
-    for _ in range(3):  # what the headings take depends on what is chosen
-        chosen = fill(ranking.scores, tokens, room)
-        headings = len({date(conversation.messages[at]) for at in chosen} - {None})
-        taken = sum(tokens[at] for at in chosen) + headings * _HEADING_TOKENS
-        if taken <= left:
-            return chosen
-        room -= taken - left
-    return fill(ranking.scores, tokens, left - len({*index.segments.tolist()}) * _HEADING_TOKENS)
-
-
-class _Lines(Sequence[int]):
-    """The tokens of each message's line, counted where they are asked for."""
+class _Headings(Sequence[int]):
+    """The tokens of the heading above each message's sitting, counted where they are asked for."""
 
     def __init__(self, conversation: Conversation, count: CountText) -> None:
         self._conversation, self._count = conversation, count
@@ -152,7 +161,8 @@ class _Lines(Sequence[int]):
         return len(self._conversation)
 
     def __getitem__(self, at: Any) -> Any:
-        return self._count(_line(self._conversation.messages[at])) + 1
+        day = date(self._conversation.messages[at])
+        return self._count(f"[{day}]") + 1 if day else 0
 
 
 def shown(conversation: Conversation, positions: Sequence[int]) -> str:

@@ -14,8 +14,8 @@ from tokenwise_core.deadline import Workers
 from tokenwise_core.embeddings import default_embedder
 from tokenwise_core.errors import MissingExtra
 from tokenwise_core.memory.conversation import Conversation
-from tokenwise_core.memory.index import Floats, RecallIndex
-from tokenwise_core.memory.recall import Recall, extend, recalled
+from tokenwise_core.memory.index import Floats
+from tokenwise_core.memory.recall import Recall, Searchable, recalled
 from tokenwise_core.memory.view import Range, Slot
 from tokenwise_core.protocols import CountText, Embedder
 
@@ -28,16 +28,6 @@ QUERY_S = 0.1
 _CONVERSATIONS = 512
 
 
-class _Searchable:
-    """One conversation's index, and the hash up to which it holds."""
-
-    def __init__(self) -> None:
-        self.lock = threading.Lock()
-        self.index = RecallIndex()
-        self.digest = ""
-        self.embedding = False
-
-
 class Recaller:
     """Keeps what left the context findable, by its words and (where there is an embedder) by its meaning."""
 
@@ -47,7 +37,7 @@ class Recaller:
 
     def _renew(self) -> None:
         self._workers = Workers(max_threads=4, name="tokenwise-recall")
-        self._known: LRUCache[str, _Searchable] = LRUCache(_CONVERSATIONS)
+        self._known: LRUCache[str, Searchable] = LRUCache(_CONVERSATIONS)
         self._lock = threading.Lock()
         self._embedder: Embedder | None = None
         self._opening = threading.Lock()
@@ -59,57 +49,51 @@ class Recaller:
         """Make the messages before *stop* findable, behind."""
         found = self._of(conversation)
         with found.lock:
-            if found.embedding or (len(found.index) >= stop and not found.index.missing(1)):
+            if found.is_filling or (len(found.index) >= stop and not found.index.missing(1)):
                 return
-            found.embedding = True
+            found.is_filling = True
         if not self._workers.submit(lambda: self._fill(conversation, found, stop)):
-            found.embedding = False
+            found.is_filling = False
 
     def find(self, conversation: Conversation, evicted: Sequence[Range], query: str, *, budget: int) -> Slot | None:
         """Return what *query* needs of the *evicted* messages; embeds the query, so it may take a while."""
         stop = evicted[-1][1] if evicted else 0
         found = self._of(conversation)
-        vector = self._vector(query)
         with found.lock:
-            self._extended(found, conversation, stop)
+            found.extend(conversation, stop, self._count)
+            wanted = found.index.to_embed(query)
+        vectors = self._vectors(wanted)
+        with found.lock:
+            found.extend(conversation, stop, self._count)
             slot = recalled(
                 conversation,
-                found.index,
+                found,
                 evicted=evicted,
                 query=query,
-                vector=vector,
+                vectors=vectors,
                 budget=budget,
                 count=self._count,
                 cues=self.recall.cues,
             )
-        self.lexical_only += vector is None
+        self.lexical_only += vectors is None
         return slot
 
     def drain(self, timeout_s: float = 60.0) -> bool:
         """Wait until all that was to be embedded is; False past *timeout_s*."""
         return self._workers.rest(timeout_s)
 
-    def _of(self, conversation: Conversation) -> _Searchable:
+    def _of(self, conversation: Conversation) -> Searchable:
         with self._lock:
             found = self._known.get(conversation.id)
             if found is None:
-                found = self._known[conversation.id] = _Searchable()
+                found = self._known[conversation.id] = Searchable()
             return found
 
-    def _extended(self, found: _Searchable, conversation: Conversation, stop: int) -> None:
-        """Bring the index up to *stop*; what it holds of another history is forgotten. The caller holds its lock."""
-        length = len(found.index)
-        if length and (length > len(conversation) or conversation.digest(length) != found.digest):
-            found.index = RecallIndex()
-        if stop > len(found.index):
-            extend(found.index, conversation, stop)
-            found.digest = conversation.digest(len(found.index))
-
-    def _fill(self, conversation: Conversation, found: _Searchable, stop: int) -> None:
+    def _fill(self, conversation: Conversation, found: Searchable, stop: int) -> None:
         """Index, and embed batch by batch what has no vector yet."""
         try:
             with conversation.lock, found.lock:
-                self._extended(found, conversation, min(stop, len(conversation)))
+                found.extend(conversation, min(stop, len(conversation)), self._count)
             embedder = self._opened()
             while embedder is not None:
                 with found.lock:
@@ -122,10 +106,10 @@ class Recaller:
         except Exception as error:  # fail-open: it is searched by words
             log.warning("turns could not be embedded (%s): they are recalled by their words", type(error).__name__)
         finally:
-            found.embedding = False
+            found.is_filling = False
 
-    def _vector(self, query: str) -> Floats | None:
-        """Embed *query*; None where there is no embedder, it is still loading, or it takes too long."""
+    def _vectors(self, wanted: Sequence[str]) -> Floats | None:
+        """Embed what the search wants of a question; None without an embedder, while it loads, or past its time."""
         if not self._is_opened:
             self._workers.submit(self._opened)
             return None
@@ -133,7 +117,7 @@ class Recaller:
         if embedder is None:
             return None
         try:
-            return np.asarray(self._workers.run(lambda: embedder.embed([query])[0], QUERY_S), np.float32)
+            return np.asarray(self._workers.run(lambda: embedder.embed(wanted), QUERY_S), np.float32)
         except Exception as error:  # fail-open
             log.warning("a question could not be embedded (%s): it is searched by its words", type(error).__name__)
             return None
