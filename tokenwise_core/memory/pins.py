@@ -83,8 +83,8 @@ def merge(*pins: Pins, summary: str = "", count: CountText, max_tokens: int | No
     for value in [value for one in pins for value in one.values]:
         if value not in stays:
             stays.add(value)
-            kept.append(_Want(value, 0, len(kept)))
-    merged = _fitted(kept, max_tokens, count)
+            kept.append(_Want(value, _rank(value), len(kept)))
+    merged = _fitted(sorted(kept, key=lambda want: want.rank), max_tokens, count)
     lost = dict.fromkeys(lost for one in pins for lost in one.left_out if lost not in stays)
     return Pins(values=merged.values, tokens=merged.tokens, left_out=(*lost, *merged.left_out))
 
@@ -161,6 +161,12 @@ def _importance(span: Span, times: int, place: int) -> tuple[int, int, int]:
     """Order by kind; within it longer values first, since they cover shorter ones, and names that are rare."""
     second = times if span.kind == "name" else 0 if span.kind in CLAUSES else -len(span.text)
     return _RANK[span.kind], second, place
+
+
+def _rank(value: str) -> int:
+    """Return the rank of a value that was pinned before: what is neither a single value nor a clause is a name."""
+    whole = [span for span in spans(value, _PINNED) if span.end - span.start == len(value)]
+    return min((_RANK[span.kind] for span in whole), default=_RANK["name"])
 
 
 def _shortened(clause: Span) -> str:

@@ -123,6 +123,12 @@ def test_a_merger_within_a_bound_says_what_it_leaves_out() -> None:
     assert len(both.values) + len(both.left_out) == 41
 
 
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_merger_within_a_bound_lets_names_and_clauses_go_first(order: int) -> None:
+    parts = [Pins(values=("Mel", "we decided to stay")), Pins(values=("ORD-1234", "$20", "7 May"))][::order]
+    assert set(merge(*parts, count=count, max_tokens=16).values) == {"ORD-1234", "$20", "7 May"}
+
+
 WORDS = (
     "we decided so.|ORD-1234|x_1|$20|20|20 minutes|May 7, 2023|7 May|10:30 am|Mel|New York|must not|a|the|src/a.py|2022"
     "|3.5|1,000|Error: no.|ana@b.org|99%|\n|and|https://b.org/c?d=1|HAT084|12/31/2024|card 9725:|v1.2.3"
