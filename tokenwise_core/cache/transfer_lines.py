@@ -13,7 +13,6 @@ import numpy as np
 
 from tokenwise_core.cache.entries.fields import (
     Check,
-    DamagedError,
     answer_from_json,
     answer_to_json,
     checked,
@@ -31,6 +30,7 @@ from tokenwise_core.cache.entries.fields import (
 from tokenwise_core.cache.entries.rows import stamps
 from tokenwise_core.cache.entry import Entry, Label, Vector
 from tokenwise_core.cache.key import DIGEST_BYTES
+from tokenwise_core.storage.codec import DamagedError
 
 VERSION = 1
 _LONGEST = 1 << 53  # whole numbers up to here are the same in every reader of JSON

@@ -12,11 +12,11 @@ import pytest
 
 from tests.core.cache.harness import QUESTION, REPHRASED, Broken, Model, answer, asked, make_cache
 from tokenwise_core.cache import CacheRequest, MemoryEntries, SemanticCache, SQLiteEntries
-from tokenwise_core.cache.entries.codec import Codec
 from tokenwise_core.cache.exact import ExactCache, Kept
 from tokenwise_core.cache.finder import REFRESH_S, Finder
 from tokenwise_core.cache.key import ContextMode, request_key
 from tokenwise_core.messages import Message, Prompt
+from tokenwise_core.storage.codec import Codec
 from tokenwise_core.testing import FakeClock
 
 

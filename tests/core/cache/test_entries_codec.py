@@ -14,13 +14,14 @@ from hypothesis import strategies as st
 
 from tests.entries import NOW, key_of, make_entry
 from tokenwise_core.cache.entries import Codec, MemoryEntries
-from tokenwise_core.cache.entries.codec import ForeignError, from_json, to_json
 from tokenwise_core.cache.entries.eviction import HALF_LIFE_S, heated, priority
-from tokenwise_core.cache.entries.fields import ANSWER, HIT, SCOPE, USAGE, DamagedError
-from tokenwise_core.cache.entries.rows import restored, storable, to_entry, to_row
+from tokenwise_core.cache.entries.fields import ANSWER, HIT, SCOPE, USAGE
+from tokenwise_core.cache.entries.rows import to_entry, to_row
 from tokenwise_core.cache.entry import CachedAnswer, HitRecord
 from tokenwise_core.errors import BadInput
 from tokenwise_core.scoping import Scope
+from tokenwise_core.storage.codec import DamagedError, ForeignError, from_json, to_json
+from tokenwise_core.storage.names import restored, storable
 from tokenwise_core.usage.events import Usage
 
 _TEXT = st.text(st.characters(), max_size=20)  # with NUL and lone surrogates

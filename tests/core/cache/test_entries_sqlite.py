@@ -22,10 +22,11 @@ import numpy as np
 import pytest
 
 from tests.entries import NOW, key_of, make_entry, make_hit, make_label, unit
-from tokenwise_core.cache.entries import Codec, SQLiteEntries, handles
+from tokenwise_core.cache.entries import Codec, SQLiteEntries
 from tokenwise_core.cache.entry import CachedAnswer
 from tokenwise_core.errors import StoreError, StoreTooNew
 from tokenwise_core.scoping import Scope
+from tokenwise_core.storage import handles
 from tokenwise_core.testing import FakeClock
 
 SECRETS = ("PlumQuestion", "PlumReading", "PlumSignature", "PlumAnswer", "PlumPayload", "PlumCategory")
@@ -87,7 +88,7 @@ class TestProcesses:
     @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
     def test_a_store_used_before_a_fork_works_on_both_sides(self, entries: SQLiteEntries) -> None:
         entries.put([make_entry(1)])
-        with entries._handles._lock, entries._handles._writer:  # as if other threads were busy at the fork
+        with entries._file.handles._lock, entries._file.handles._writer:  # as if other threads were busy at the fork
             child = os.fork()
             if child == 0:
                 code = 1
@@ -179,13 +180,13 @@ class TestLostFiles:
 
     def test_a_late_error_of_the_old_file_does_not_cost_the_new_one(self, entries: SQLiteEntries, path: Path) -> None:
         entries.put([make_entry(1)])
-        late = entries._handles.take()
+        late = entries._file.handles.take()
         path.unlink()
         entries.put([make_entry(2)])
         error = sqlite3.DatabaseError("database disk image is malformed")
         error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
-        entries._handles.give(late)
-        entries._handles.failed(error, late)
+        entries._file.handles.give(late)
+        entries._file.handles.failed(error, late)
         assert [entry.key for entry in entries.iterate()] == [key_of(2)]
         assert not list(path.parent.glob("*.damaged-*"))
 
@@ -220,11 +221,11 @@ class TestErrors:
 
     def test_a_full_disk_is_an_error_and_the_store_stays_usable(self, entries: SQLiteEntries) -> None:
         [seq] = entries.put([make_entry(1)])
-        handle = entries._handles.take()
+        handle = entries._file.handles.take()
         handle.connection.execute(
             f"PRAGMA max_page_count = {handle.connection.execute('PRAGMA page_count').fetchone()[0] + 20}"
         )
-        entries._handles.give(handle)
+        entries._file.handles.give(handle)
         with pytest.raises(StoreError, match="full"):
             entries.put([make_entry(2, answer=CachedAnswer(text="x" * 1_000_000))])
         assert [entry.seq for entry in entries.iterate()] == [seq]
@@ -248,9 +249,9 @@ class TestErrors:
     def test_a_file_that_may_only_be_read_is_an_error_of_the_store(self, path: Path) -> None:
         with closing(SQLiteEntries(path)) as entries:
             entries.put([make_entry(1)])
-            handle = entries._handles.take()
+            handle = entries._file.handles.take()
             handle.connection.execute("PRAGMA query_only = ON")
-            entries._handles.give(handle)
+            entries._file.handles.give(handle)
             with pytest.raises(StoreError, match="readonly"):
                 entries.put([make_entry(2)])
 
@@ -417,7 +418,7 @@ def test_a_lookup_borrows_one_handle_and_gives_it_back(entries: SQLiteEntries) -
         entries.get(key_of(1), now=NOW)
         with pytest.raises(StoreError):
             entries.candidates([2**70], now=NOW)
-    assert len(entries._handles._idle) == 1
+    assert len(entries._file.handles._idle) == 1
 
 
 def _execute(path: Path, statement: str, *values: Any) -> list[tuple[Any, ...]]:

@@ -7,8 +7,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from tokenwise_core.cache.entries.counters import take_numbers
 from tokenwise_core.cache.entries.owners import Owner
-from tokenwise_core.cache.entries.session import CHUNK, Session, chunks, marks, one, take_numbers
+from tokenwise_core.storage.statements import CHUNK, Statements, chunks, marks, one
 
 _TABLES = ("cache_entry", "cache_answer", "cache_vector", "cache_stamp")
 _SUMS = """
@@ -27,7 +28,7 @@ WHERE n.stale_to > 0 AND e.namespace = n.name AND e.seq <= n.stale_to LIMIT ?
 """
 
 
-def forget(session: Session, seqs: Iterable[int]) -> int:
+def forget(session: Statements, seqs: Iterable[int]) -> int:
     """Delete entries and return how many there were; namespaces may be left empty, `generation` unmoved."""
     n = 0
     for chunk in chunks(seqs):
@@ -44,7 +45,7 @@ def forget(session: Session, seqs: Iterable[int]) -> int:
     return n
 
 
-def delete(session: Session, seqs: Iterable[int]) -> int:
+def delete(session: Statements, seqs: Iterable[int]) -> int:
     """Delete entries, move `generation`, and return how many there were."""
     n = forget(session, seqs)
     if n:
@@ -53,12 +54,12 @@ def delete(session: Session, seqs: Iterable[int]) -> int:
     return n
 
 
-def drop_empty_namespaces(session: Session) -> None:
+def drop_empty_namespaces(session: Statements) -> None:
     """Forget the names under which nothing stands: they may be people's."""
     session.run("DELETE FROM cache_namespace WHERE entries = 0")
 
 
-def sweep(session: Session, *, now: float, limit: int) -> int:
+def sweep(session: Statements, *, now: float, limit: int) -> int:
     """Delete up to *limit* expired entries and those that stand under an older epoch."""
     gone = session.all("SELECT seq FROM cache_entry WHERE expires_at <= ? LIMIT ?", (now, limit))
     if len(gone) < limit:
@@ -68,7 +69,7 @@ def sweep(session: Session, *, now: float, limit: int) -> int:
     return delete(session, {seq for (seq,) in gone})
 
 
-def _stale(session: Session, limit: int) -> list[tuple[Any, ...]]:
+def _stale(session: Statements, limit: int) -> list[tuple[Any, ...]]:
     """Return entries from before their namespace's epoch moved on; where these are the last, no need to look again."""
     found = session.all(_STALE, (limit,))
     if len(found) < limit:
@@ -76,7 +77,7 @@ def _stale(session: Session, limit: int) -> list[tuple[Any, ...]]:
     return found
 
 
-def evict(session: Session, namespace: str, *, max_entries: int | None, max_bytes: int | None) -> int:
+def evict(session: Statements, namespace: str, *, max_entries: int | None, max_bytes: int | None) -> int:
     """Delete up to a chunk of the lowest in priority, as long as the namespace is over its quota."""
     found = session.all("SELECT entries, bytes FROM cache_namespace WHERE name = ?", (namespace,))
     if not found:
@@ -99,7 +100,7 @@ def evict(session: Session, namespace: str, *, max_entries: int | None, max_byte
     return delete(session, gone)
 
 
-def purge_others(session: Session, owner: Owner) -> None:
+def purge_others(session: Statements, owner: Owner) -> None:
     """Delete hit records and state of *owner*, and move `generation`."""
     condition, values = _owned(owner)
     for table in ("cache_hit", "cache_state"):
@@ -107,25 +108,25 @@ def purge_others(session: Session, owner: Owner) -> None:
     take_numbers(session, "generation", 1)
 
 
-def purge_entries(session: Session, owner: Owner) -> int:
+def purge_entries(session: Statements, owner: Owner) -> int:
     """Delete up to a chunk of the entries of *owner*."""
     condition, values = _owned(owner)
     found = session.all(f"SELECT seq FROM cache_entry WHERE {condition} LIMIT {CHUNK}", values)
     return delete(session, [seq for (seq,) in found])
 
 
-def clear(session: Session, namespace: str) -> int:
+def clear(session: Statements, namespace: str) -> int:
     """Delete up to a chunk of a namespace."""
     found = session.all(f"SELECT seq FROM cache_entry WHERE namespace = ? LIMIT {CHUNK}", (namespace,))
     return delete(session, [seq for (seq,) in found])
 
 
-def clear_hits(session: Session, namespace: str) -> None:
+def clear_hits(session: Statements, namespace: str) -> None:
     """Delete the hit records of a namespace: they hold questions."""
     session.run("DELETE FROM cache_hit WHERE namespace = ?", (namespace,))
 
 
-def clear_all(session: Session) -> int:
+def clear_all(session: Statements) -> int:
     """Delete every entry and hit record at once."""
     n = int(one(session, "SELECT count(*) FROM cache_entry"))
     for table in (*_TABLES, "cache_namespace", "cache_hit"):

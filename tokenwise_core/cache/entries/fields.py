@@ -13,14 +13,11 @@ from typing import Any
 
 from tokenwise_core.cache.entry import CachedAnswer, HitRecord
 from tokenwise_core.scoping import Scope
+from tokenwise_core.storage.codec import DamagedError
 from tokenwise_core.usage.components import CountSource
 from tokenwise_core.usage.events import Usage
 
 Check = Callable[[Any], bool]
-
-
-class DamagedError(Exception):
-    """A stored row does not hold what it should; it is treated as absent and deleted."""
 
 
 def is_text(value: Any) -> bool:

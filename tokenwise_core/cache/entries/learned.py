@@ -6,20 +6,21 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from tokenwise_core.cache.entries.counters import take_numbers
 from tokenwise_core.cache.entries.fields import is_numbers
 from tokenwise_core.cache.entries.owners import Owner
 from tokenwise_core.cache.entries.protocol import KEPT_HITS, KEPT_LABELS
-from tokenwise_core.cache.entries.rows import restored, storable
-from tokenwise_core.cache.entries.session import Session, one, take_numbers
 from tokenwise_core.cache.entry import Label
+from tokenwise_core.storage.names import restored, storable
+from tokenwise_core.storage.statements import Statements, one
 
 
-def epochs(session: Session) -> Mapping[str, int]:
+def epochs(session: Statements) -> Mapping[str, int]:
     """Return all epochs that were ever bumped."""
     return {restored(name): epoch for name, epoch in session.all("SELECT name, epoch FROM cache_epoch")}
 
 
-def bump(session: Session, name: str) -> int:
+def bump(session: Statements, name: str) -> int:
     """Move an epoch on and return it."""
     session.run(
         "INSERT INTO cache_epoch (name, epoch) VALUES (?, 1)"
@@ -35,12 +36,12 @@ def bump(session: Session, name: str) -> int:
     return int(one(session, "SELECT epoch FROM cache_epoch WHERE name = ?", (storable(name),)))
 
 
-def counter(session: Session, name: str) -> int:
+def counter(session: Statements, name: str) -> int:
     """Return the number given last."""
     return int(one(session, "SELECT value FROM cache_counter WHERE name = ?", (name,)))
 
 
-def add_labels(session: Session, labels: Sequence[Label]) -> None:
+def add_labels(session: Statements, labels: Sequence[Label]) -> None:
     """Append labels and drop the oldest above the limit."""
     first = take_numbers(session, "label", len(labels))
     session.many(
@@ -50,7 +51,7 @@ def add_labels(session: Session, labels: Sequence[Label]) -> None:
     session.run("DELETE FROM cache_label WHERE n <= ?", (first + len(labels) - 1 - KEPT_LABELS,))
 
 
-def labels(session: Session, *, after: int) -> tuple[int, list[Label], int]:
+def labels(session: Statements, *, after: int) -> tuple[int, list[Label], int]:
     """Return (the last number, the labels after *after*, how many of them were damaged)."""
     found = session.all(f"SELECT {_LABEL} FROM cache_label WHERE n > ? ORDER BY n", (after,))  # noqa: S608
     read = [_label(row) for row in found]
@@ -84,7 +85,7 @@ def _label(row: tuple[Any, ...]) -> Label | None:
     )
 
 
-def add_hits(session: Session, hits: Iterable[tuple[str, Owner, str, bytes]]) -> None:
+def add_hits(session: Statements, hits: Iterable[tuple[str, Owner, str, bytes]]) -> None:
     """Append hit records (id, owner, namespace, body) and drop the oldest above the limit."""
     rows = list({name: (storable(name), *owner, storable(of), body) for name, owner, of, body in hits}.values())
     first = take_numbers(session, "hit", len(rows))
@@ -96,7 +97,7 @@ def add_hits(session: Session, hits: Iterable[tuple[str, Owner, str, bytes]]) ->
     session.run("DELETE FROM cache_hit WHERE n <= ?", (first + len(rows) - 1 - KEPT_HITS,))
 
 
-def add_counts(session: Session, counts: Mapping[str, int]) -> None:
+def add_counts(session: Statements, counts: Mapping[str, int]) -> None:
     """Add to named counters."""
     session.many(
         "INSERT INTO cache_tally (name, value) VALUES (?, ?)"
@@ -105,12 +106,12 @@ def add_counts(session: Session, counts: Mapping[str, int]) -> None:
     )
 
 
-def counts(session: Session) -> Mapping[str, int]:
+def counts(session: Statements) -> Mapping[str, int]:
     """Return all named counters."""
     return {restored(name): n for name, n in session.all("SELECT name, value FROM cache_tally")}
 
 
-def set_state(session: Session, name: str, value: str | None, owner: Owner) -> None:
+def set_state(session: Statements, name: str, value: str | None, owner: Owner) -> None:
     """Keep *value* under *name*; None deletes it."""
     session.run("DELETE FROM cache_state WHERE name = ?", (storable(name),))
     if value is not None:

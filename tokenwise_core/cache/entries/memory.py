@@ -10,8 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from tokenwise_core.cache.entries.codec import Codec, ForeignError
-from tokenwise_core.cache.entries.fields import DamagedError
 from tokenwise_core.cache.entries.kept import Kept, Space
 from tokenwise_core.cache.entries.owners import Owner, owner_query
 from tokenwise_core.cache.entries.protocol import KEPT_HITS, KEPT_LABELS, VectorRows
@@ -20,10 +18,8 @@ from tokenwise_core.cache.entries.rows import (
     Row,
     from_half,
     read_hit,
-    restored,
     same_direction,
     stamps,
-    storable,
     to_candidate,
     to_entry,
     to_row,
@@ -32,6 +28,8 @@ from tokenwise_core.cache.entries.rows import (
 )
 from tokenwise_core.cache.entry import Candidate, Entry, HitRecord, Label, NamespaceTotals, StoredAnswer
 from tokenwise_core.scoping import Scope
+from tokenwise_core.storage.codec import Codec, DamagedError, ForeignError
+from tokenwise_core.storage.names import restored, storable
 
 _PAGE = 500
 

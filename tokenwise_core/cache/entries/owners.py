@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from tokenwise_core.cache.entries.rows import storable
 from tokenwise_core.errors import BadInput
 from tokenwise_core.scoping import Scope
+from tokenwise_core.storage.names import storable
 
 
 class Owner(NamedTuple):

@@ -4,10 +4,10 @@
 
 from __future__ import annotations
 
-from tokenwise_core.cache.entries.pool import LOCK_TIMEOUT
-from tokenwise_core.cache.entries.session import Session, one
 from tokenwise_core.cache.entries.wire import to_wire
 from tokenwise_core.cache.entry import Vector
+from tokenwise_core.storage.pool import LOCK_TIMEOUT
+from tokenwise_core.storage.statements import Statements, one
 
 EXACT_UP_TO = 10_000
 """Entries of a partition that are compared one by one (about 12 ms at 384 numbers); a larger one gets an index."""
@@ -18,7 +18,7 @@ _EXACT = "SELECT seq, data <#> ? AS distance FROM cache_vector WHERE partition =
 _FULL_FLOATS, _HALF_FLOATS = 2_000, 4_000  # dimensions that an HNSW index of pgvector takes
 
 
-def search(session: Session, partition: bytes, vector: Vector, k: int, *, indexed: bool) -> list[tuple[int, float]]:
+def search(session: Statements, partition: bytes, vector: Vector, k: int, *, indexed: bool) -> list[tuple[int, float]]:
     """Return (seq, cosine), nearest first: of unit vectors the cosine is the inner product, here negated.
 
     For the planner to see that a partial index serves, the partition must stand in the statement itself.
@@ -35,7 +35,7 @@ def search(session: Session, partition: bytes, vector: Vector, k: int, *, indexe
     return [(int(seq), -float(distance)) for seq, distance in found]
 
 
-def existing(session: Session) -> frozenset[bytes]:
+def existing(session: Statements) -> frozenset[bytes]:
     """Return the partitions that have an index of their own."""
     names = session.all(
         "SELECT c.relname::text FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid"
@@ -45,7 +45,7 @@ def existing(session: Session) -> frozenset[bytes]:
     return frozenset(bytes.fromhex(name.removeprefix(_NAME)) for (name,) in names)
 
 
-def keep_up(session: Session, *, exact_up_to: int) -> bool:
+def keep_up(session: Statements, *, exact_up_to: int) -> bool:
     """Make the indexes of partitions that have grown, drop those of partitions that have shrunk; say if any changed.
 
     They are built beside running writers; one process builds, the others go on without.
@@ -74,7 +74,7 @@ def keep_up(session: Session, *, exact_up_to: int) -> bool:
         session.all("SELECT pg_advisory_unlock(?)", (_BUILD_LOCK,))
 
 
-def _build(session: Session, partition: bytes, dimension: int) -> None:
+def _build(session: Statements, partition: bytes, dimension: int) -> None:
     kind = _indexed_type(dimension)
     assert kind is not None
     name = f"{_NAME}{partition.hex()}"

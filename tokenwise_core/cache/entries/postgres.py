@@ -4,20 +4,32 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
+from contextlib import AbstractContextManager, contextmanager, suppress
+from typing import TYPE_CHECKING, Any
 
 from tokenwise_core._optional import require
 from tokenwise_core.cache.entries import partition_indexes
-from tokenwise_core.cache.entries.codec import Codec
+from tokenwise_core.cache.entries.migrations import schema
 from tokenwise_core.cache.entries.partition_indexes import EXACT_UP_TO
-from tokenwise_core.cache.entries.pool import WRITE_LOCK, Pool, PostgresSession
-from tokenwise_core.cache.entries.session import Session, VectorFormat
+from tokenwise_core.cache.entries.rows import VectorFormat
 from tokenwise_core.cache.entries.sql import SQLEntries
-from tokenwise_core.cache.entries.wire import from_wire, to_wire
+from tokenwise_core.cache.entries.wire import from_wire, register, to_wire
 from tokenwise_core.cache.entry import Vector
-from tokenwise_core.errors import StoreError
+from tokenwise_core.storage.codec import Codec
+from tokenwise_core.storage.pool import LOCK_TIMEOUT, Pool
+from tokenwise_core.storage.statements import Statements
+from tokenwise_core.storage.urls import postgres_url
 
+if TYPE_CHECKING:
+    import psycopg
+
+WRITE_LOCK = 0x746F6B656E63  # "tokenc"
+_AT_OPENING = (
+    LOCK_TIMEOUT,
+    "SET jit = off",  # compiling takes longer than any of our statements
+    "SET hnsw.ef_search = 100",
+    "SET hnsw.iterative_scan = strict_order",
+)
 _INDEXES_S = 60.0
 """For how long the list of partitions with an index of their own is believed; a stale one only costs time."""
 _UPKEEP_S = 600.0
@@ -40,13 +52,12 @@ class PostgresEntries(SQLEntries):
     ) -> None:
         require("psycopg", extra="postgres")
         super().__init__(codec=codec)
-        from sqlalchemy import make_url  # half a second to import
-
-        parsed = make_url(url)
-        self._shown_url = parsed.set(drivername="postgresql").render_as_string(hide_password=True)
-        self._url = parsed.set(drivername="postgresql").render_as_string(hide_password=False)
+        self._url, self._shown_url = postgres_url(url)
         self._pool_size, self._exact_up_to = pool_size, exact_up_to
-        self._pool = Pool(self._url, size=pool_size)
+        self._pool = Pool(
+            self._url, shown=self._shown_url, size=pool_size, schema=schema("postgres"), lock=WRITE_LOCK,
+            name="tokenwise-cache", configure=_configure,
+        )  # fmt: skip
         self._indexed: frozenset[bytes] = frozenset()
         self._indexes_due = self._upkeep_due = 0.0
 
@@ -72,32 +83,20 @@ class PostgresEntries(SQLEntries):
     def close(self) -> None:
         self._pool.close()
 
-    def _indexes(self, session: Session) -> frozenset[bytes]:
+    def _indexes(self, session: Statements) -> frozenset[bytes]:
         if time.monotonic() >= self._indexes_due:
             self._indexed = partition_indexes.existing(session)
             self._indexes_due = time.monotonic() + _INDEXES_S
         return self._indexed
 
-    @contextmanager
-    def _reading(self) -> Iterator[Session]:
-        driver = require("psycopg", extra="postgres")
-        connection = None
-        try:
-            connection = self._pool.take()
-            yield PostgresSession(connection)
-        except (driver.Error, OSError, OverflowError) as error:
-            raise StoreError(f"{self.url}: {type(error).__name__}: {error}", url=self.url) from error
-        finally:
-            if connection is not None:
-                self._pool.give(connection)
+    def _reading(self) -> AbstractContextManager[Statements]:
+        return self._pool.reading()
 
     @contextmanager
-    def _writing(self) -> Iterator[Session]:
-        with self._reading() as session:
-            assert isinstance(session, PostgresSession)
-            with session.connection.transaction():
-                session.all("SELECT pg_advisory_xact_lock(?)::text", (WRITE_LOCK,))
-                yield session
+    def _writing(self) -> Iterator[Statements]:
+        with self._pool.reading() as session, session.connection.transaction():
+            session.all("SELECT pg_advisory_xact_lock(?)::text", (WRITE_LOCK,))
+            yield session
 
     def _give_back(self) -> None:
         """Do nothing: autovacuum makes deleted rows' space reusable."""
@@ -112,3 +111,11 @@ class PostgresEntries(SQLEntries):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         PostgresEntries.__init__(self, **state)
+
+
+def _configure(connection: psycopg.Connection[Any]) -> None:
+    driver = require("psycopg", extra="postgres")
+    register(connection)
+    for statement in _AT_OPENING:
+        with suppress(driver.Error):  # a pgvector before 0.8 has no iterative scans; ours have no filter to need them
+            connection.execute(statement)

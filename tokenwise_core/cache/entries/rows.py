@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from math import inf, sqrt
 from typing import Any, NamedTuple
@@ -11,11 +10,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tokenwise_core.cache.entries.codec import Codec, from_json, to_json
 from tokenwise_core.cache.entries.fields import (
     BODY,
     QUESTION,
-    DamagedError,
     answer_from_json,
     answer_to_json,
     checked,
@@ -27,6 +24,8 @@ from tokenwise_core.cache.entries.fields import (
 )
 from tokenwise_core.cache.entry import Candidate, Entry, HitRecord, StoredAnswer, Vector
 from tokenwise_core.errors import BadInput
+from tokenwise_core.storage.codec import Codec, DamagedError, from_json, to_json
+from tokenwise_core.storage.names import restored, storable
 
 ROW_BYTES = 250
 """What a row takes beside its texts and its vector: numbers, keys, and its places in the indexes."""
@@ -35,7 +34,6 @@ NEARLY_ONE = 0.9999
 """Cosine from which two vectors are the same one, made twice (batched embedding and half floats move the last bits)."""
 _KEY_BYTES = 16
 _LEAST_NORM = 1e-6
-_QUOTE = '"'
 
 
 class Row(NamedTuple):
@@ -75,6 +73,13 @@ class LightRow(NamedTuple):
     capability: float | None
     right: int
     wrong: int
+
+
+class VectorFormat(NamedTuple):
+    """How a database keeps vectors: written one by one, read many at once into unit rows."""
+
+    pack: Callable[[Vector], Any]
+    unpack: Callable[[Sequence[Any]], NDArray[np.float32]]
 
 
 def to_row(entry: Entry, codec: Codec) -> Row:
@@ -243,24 +248,6 @@ def same_direction(one: Vector | None, other: Vector | None) -> bool:
     if one is None or other is None:
         return one is other
     return one.shape == other.shape and float(one @ other) >= NEARLY_ONE
-
-
-def storable(text: str) -> str:
-    """Return *text* in a form that databases keep: with NUL or lone surrogates as a JSON string, else as it is."""
-    if text.isascii() and "\0" not in text and text[:1] != _QUOTE:
-        return text
-    if "\0" not in text and text[:1] != _QUOTE:
-        try:
-            text.encode()
-        except UnicodeEncodeError:
-            return json.dumps(text)
-        return text
-    return json.dumps(text)
-
-
-def restored(text: str) -> str:
-    """Undo `storable`."""
-    return str(json.loads(text)) if text[:1] == _QUOTE else text
 
 
 def _name(text: str | None) -> str | None:

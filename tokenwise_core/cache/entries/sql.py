@@ -11,26 +11,26 @@ from typing import Any, TypeVar
 import numpy as np
 
 from tokenwise_core.cache.entries import deleting, learned, writing
-from tokenwise_core.cache.entries.codec import Codec, ForeignError
-from tokenwise_core.cache.entries.fields import DamagedError
+from tokenwise_core.cache.entries.counters import take_numbers
 from tokenwise_core.cache.entries.owners import Owner, owner_query
 from tokenwise_core.cache.entries.protocol import VectorRows
 from tokenwise_core.cache.entries.rows import (
     LightRow,
     Row,
+    VectorFormat,
     read_hit,
-    restored,
     stamps,
-    storable,
     to_candidate,
     to_entry,
     to_row,
     to_stored_answer,
     write_hit,
 )
-from tokenwise_core.cache.entries.session import CHUNK, Session, VectorFormat, marks, one, take_numbers
 from tokenwise_core.cache.entry import Candidate, Entry, HitRecord, Label, NamespaceTotals, StoredAnswer, Vector
 from tokenwise_core.scoping import Scope
+from tokenwise_core.storage.codec import Codec, DamagedError, ForeignError
+from tokenwise_core.storage.names import restored, storable
+from tokenwise_core.storage.statements import CHUNK, Statements, marks, one
 
 log = logging.getLogger("tokenwise.cache")
 T = TypeVar("T")
@@ -235,7 +235,7 @@ class SQLEntries(ABC):
         name = storable(namespace)
         return self._in_chunks(lambda s: deleting.evict(s, name, max_entries=max_entries, max_bytes=max_bytes))
 
-    def _in_chunks(self, step: Callable[[Session], int]) -> int:
+    def _in_chunks(self, step: Callable[[Statements], int]) -> int:
         """Run *step*, a transaction each time, until it deletes less than a whole chunk; return how many went."""
         total = 0
         while True:
@@ -245,7 +245,7 @@ class SQLEntries(ABC):
             if n < CHUNK:
                 return total
 
-    def _delete_damaged(self, session: Session) -> None:
+    def _delete_damaged(self, session: Statements) -> None:
         if self._damaged:
             damaged, self._damaged = self._damaged, set()
             deleting.delete(session, damaged)
@@ -346,11 +346,11 @@ class SQLEntries(ABC):
     # --- what the databases do differently --------------------------------------------------------------------------
 
     @abstractmethod
-    def _reading(self) -> AbstractContextManager[Session]:
+    def _reading(self) -> AbstractContextManager[Statements]:
         """Give a connection to read with; raise `StoreError` for whatever goes wrong inside."""
 
     @abstractmethod
-    def _writing(self) -> AbstractContextManager[Session]:
+    def _writing(self) -> AbstractContextManager[Statements]:
         """Open a transaction beside which no other writer of this store, in any process, runs."""
 
     @abstractmethod

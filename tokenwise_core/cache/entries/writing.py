@@ -8,10 +8,11 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
+from tokenwise_core.cache.entries.counters import take_numbers
 from tokenwise_core.cache.entries.deleting import drop_empty_namespaces, forget
 from tokenwise_core.cache.entries.eviction import first_heat, heated, priority
-from tokenwise_core.cache.entries.rows import Row, same_direction
-from tokenwise_core.cache.entries.session import Session, VectorFormat, chunks, marks, take_numbers
+from tokenwise_core.cache.entries.rows import Row, VectorFormat, same_direction
+from tokenwise_core.storage.statements import Statements, chunks, marks
 
 _COLUMNS = (
     "seq", "key", "namespace", "partition", "question", "created_at", "expires_at", "epochs", "capability",
@@ -42,7 +43,7 @@ class Stamped(NamedTuple):
     stamps: Mapping[str, int]
 
 
-def put(session: Session, new: Mapping[bytes, Stamped], vectors: VectorFormat) -> dict[bytes, int]:
+def put(session: Statements, new: Mapping[bytes, Stamped], vectors: VectorFormat) -> dict[bytes, int]:
     """Insert rows by key and return their seqs; those that they replace are gone."""
     known = _known(session, new, vectors)
     kept = {key: seq for key, (seq, same) in known.items() if same}
@@ -59,7 +60,7 @@ def put(session: Session, new: Mapping[bytes, Stamped], vectors: VectorFormat) -
     return seqs
 
 
-def _known(session: Session, new: Mapping[bytes, Stamped], vectors: VectorFormat) -> dict[bytes, tuple[int, bool]]:
+def _known(session: Statements, new: Mapping[bytes, Stamped], vectors: VectorFormat) -> dict[bytes, tuple[int, bool]]:
     """Return, of the keys that are stored, their seq and whether the new row may take it over."""
     found = {}
     for keys in chunks(new):
@@ -72,7 +73,7 @@ def _known(session: Session, new: Mapping[bytes, Stamped], vectors: VectorFormat
     return found
 
 
-def _inflations(session: Session, names: Iterable[str]) -> dict[str, float]:
+def _inflations(session: Statements, names: Iterable[str]) -> dict[str, float]:
     return {
         name: inflation
         for chunk in chunks(names)
@@ -83,7 +84,7 @@ def _inflations(session: Session, names: Iterable[str]) -> dict[str, float]:
 
 
 def _insert(
-    session: Session, rows: list[tuple[int, Stamped]], inflations: Mapping[str, float], vectors: VectorFormat
+    session: Statements, rows: list[tuple[int, Stamped]], inflations: Mapping[str, float], vectors: VectorFormat
 ) -> None:
     entries = []
     added: dict[str, tuple[int, ...]] = {}
@@ -107,7 +108,7 @@ def _insert(
     session.many(_ADD_TO_NAMESPACE, [(name, *sums) for name, sums in sorted(added.items())])
 
 
-def touch(session: Session, hits: Mapping[int, int], *, now: float) -> None:
+def touch(session: Statements, hits: Mapping[int, int], *, now: float) -> None:
     """Add hits, and raise the entries' priority by them."""
     updates, by_namespace = [], Counter[str]()
     for seqs in chunks(hits):
@@ -124,7 +125,7 @@ def touch(session: Session, hits: Mapping[int, int], *, now: float) -> None:
     )
 
 
-def mark(session: Session, labels: Mapping[int, tuple[int, int]]) -> None:
+def mark(session: Statements, labels: Mapping[int, tuple[int, int]]) -> None:
     """Add (right, wrong) labels."""
     session.many(
         "UPDATE cache_entry SET good = good + ?, bad = bad + ? WHERE seq = ?",
