@@ -1,4 +1,4 @@
-"""TokenWise for LangChain and LangGraph: a handler that sees where every token goes, and a cache that can be trusted.
+"""TokenWise for LangChain and LangGraph: a handler that sees where tokens go, a cache to be trusted, a memory that pays.
 
 >>> from tokenwise_langchain import TokenBreakdownHandler
 >>> handler = TokenBreakdownHandler()
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from tokenwise_langchain.cache.runnable import CachedRunnable
     from tokenwise_langchain.callbacks import TokenBreakdownHandler, track_tokens
     from tokenwise_langchain.convert import CoreEmbeddings, LangChainEmbedder
+    from tokenwise_langchain.memory.middleware import SummaryBufferMiddleware
     from tokenwise_langchain.testing import ReplayChatModel
 
 _HOMES = {
@@ -27,6 +28,7 @@ _HOMES = {
     "LangChainEmbedder": "convert",
     "ReplayChatModel": "testing",
     "SemanticCacheMiddleware": "cache.middleware",
+    "SummaryBufferMiddleware": "memory.middleware",
     "TokenBreakdownHandler": "callbacks",
     "track_tokens": "callbacks",
 }
@@ -38,6 +40,7 @@ __all__ = [
     "LangChainEmbedder",
     "ReplayChatModel",
     "SemanticCacheMiddleware",
+    "SummaryBufferMiddleware",
     "TokenBreakdownHandler",
     "track_tokens",
 ]

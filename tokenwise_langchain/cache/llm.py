@@ -22,7 +22,8 @@ from tokenwise_core.switch import enabled
 from tokenwise_langchain.cache.calling import find_caller, is_chat, load_messages, read_llm_string, read_prompt
 from tokenwise_langchain.cache.messages import from_cached, to_cached
 from tokenwise_langchain.cache.parameters import Called
-from tokenwise_langchain.cache.requests import Guard, QueryOf, cache_request, checked, scoped
+from tokenwise_langchain.cache.requests import QueryOf, cache_request, checked
+from tokenwise_langchain.runs import Guard, scoped
 
 MAX_PENDING = 256  # lookups whose update is waited for; the oldest are given up
 
@@ -49,7 +50,7 @@ class FaissSemanticCache(BaseCache):
         self._begin()
 
     def _begin(self) -> None:
-        self._guard = Guard()
+        self._guard = Guard("cache")
         self._pending = Pending()
 
     @property

@@ -26,9 +26,10 @@ from tokenwise_core.cache.ticket import Ticket
 from tokenwise_core.switch import enabled
 from tokenwise_langchain.cache.messages import message_of, to_cached
 from tokenwise_langchain.cache.parameters import called, tool_parameters
-from tokenwise_langchain.cache.requests import Guard, QueryOf, cache_request, checked, facts_of, scoped, traced, whose
+from tokenwise_langchain.cache.requests import QueryOf, cache_request, checked, facts_of
 from tokenwise_langchain.cache.served import ServedModel
 from tokenwise_langchain.convert import snapshot
+from tokenwise_langchain.runs import Guard, scoped, traced, whose
 
 STATE_VERSION = 1
 
@@ -78,7 +79,7 @@ class SemanticCacheMiddleware(AgentMiddleware[CacheState, Any, Any]):
         super().__init__()
         self.cache = checked(cache)
         self._query, self._tags, self._category, self._name = query, tuple(tags), category, name
-        self._guard = Guard()
+        self._guard = Guard("cache")
 
     @property
     def name(self) -> str:

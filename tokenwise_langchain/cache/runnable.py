@@ -18,8 +18,9 @@ from tokenwise_core.errors import BadInput
 from tokenwise_core.switch import enabled
 from tokenwise_langchain.cache.chains import QueryOf, make_up, streams_by_parts, take_apart
 from tokenwise_langchain.cache.parameters import canonical
-from tokenwise_langchain.cache.requests import Guard, checked, scoped, whose
+from tokenwise_langchain.cache.requests import checked
 from tokenwise_langchain.cache.turn import TagOf, Turn, document_tags, tags_of
+from tokenwise_langchain.runs import Guard, scoped, whose
 
 In = TypeVar("In")
 Out = TypeVar("Out")
@@ -72,7 +73,7 @@ class CachedRunnable(Runnable[In, Out]):
         self._query, self._version, self._tags, self._tag_of = query, version, tags, tag_of
         self._category = category
         self._classes = _classes(runnable, models)
-        self._guard = Guard()
+        self._guard = Guard("cache")
 
     # What it is
 

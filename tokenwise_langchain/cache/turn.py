@@ -28,8 +28,9 @@ from tokenwise_langchain.cache.outputs import (
     text_of,
 )
 from tokenwise_langchain.cache.overheard import Overheard
-from tokenwise_langchain.cache.requests import Guard, facts_of, with_facts
+from tokenwise_langchain.cache.requests import facts_of
 from tokenwise_langchain.cache.served import ServedModel, unbilled
+from tokenwise_langchain.runs import Guard, with_facts
 
 TagOf = Callable[[Document], str | Iterable[str] | None]
 

@@ -1,0 +1,57 @@
+"""A plan as LangChain messages: what is kept stays the very object, what is put in bears our mark."""
+
+from __future__ import annotations
+
+from collections.abc import MutableMapping, Sequence
+from hashlib import blake2b
+from typing import Any
+
+from langchain_core.messages import BaseMessage, HumanMessage
+
+from tokenwise_core.memory.plan import Keep, Plan, Put
+
+MARK = "tokenwise"
+Copies = MutableMapping[int, tuple[str, BaseMessage]]
+
+
+def applied(plan: Plan, messages: Sequence[BaseMessage], *, mark: str | None, copies: Copies) -> list[BaseMessage]:
+    """Return what the model is shown of *messages*.
+
+    *mark* is the source in the tags of what is put in; *copies* keeps the copies that were made, for the next time.
+    """
+    shown: list[BaseMessage] = []
+    for part in plan.parts:
+        if isinstance(part, Keep):
+            shown += messages[part.start : part.stop]
+        elif isinstance(part, Put):
+            shown.append(_put(part, mark))
+        else:
+            shown.append(_swapped(messages[part.position], part.position, part.text, copies))
+    return shown
+
+
+def is_ours(message: BaseMessage) -> bool:
+    """Say whether a message was put in by a plan."""
+    return str(message.additional_kwargs.get("lc_source", "")).startswith("tokenwise:")
+
+
+def _put(part: Put, mark: str | None) -> HumanMessage:
+    """Return a message in the user's role, which every provider takes in the middle of a conversation.
+
+    Text and id are the same each time; only the tag, which no provider sees, names the request.
+    """
+    name = str(part.component)
+    tag: dict[str, Any] = {"component": name, "source": mark or "memory"}
+    digest = blake2b(part.text.encode("utf-8", "surrogatepass"), digest_size=12).hexdigest()
+    return HumanMessage(
+        content=part.text,
+        id=f"tokenwise-{name}-{digest}",
+        additional_kwargs={MARK: tag, "lc_source": f"tokenwise:{name}"},
+    )
+
+
+def _swapped(message: BaseMessage, at: int, text: str, copies: Copies) -> BaseMessage:
+    found = copies.get(at)
+    if found is None or found[0] != text:
+        found = copies[at] = text, message.model_copy(update={"content": text})
+    return found[1]

@@ -1,0 +1,105 @@
+"""Who makes summaries: the application's own model behind what it was just sent, or any other chat model.
+
+Either way the call is ours: booked under `tokenwise:summary`, and seen in no stream of the application's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from langchain_core.language_models import BaseChatModel, LanguageModelInput
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
+from langchain_core.runnables import Runnable, RunnableConfig
+
+from tokenwise_core.flow import Ask, Asker, AsyncAsker
+from tokenwise_core.scoping import scope
+from tokenwise_langchain.blocks import read_content
+
+NAME = "tokenwise:summary"
+_UNSEEN = "nostream"
+"""LangGraph's tag for what its streams of messages leave out."""
+_THINKING = ("reasoning", "reasoning_effort", "thinking", "thinking_budget", "effort")
+
+Model = Runnable[LanguageModelInput, AIMessage]
+Shown = Callable[[], Sequence[BaseMessage]]
+
+
+class Summarizer:
+    """Puts core's questions to *model*; behind *shown*, what it was last sent, where it is the application's own.
+
+    *bound* is that model with the application's tools, without which the provider would not find the prefix in its
+    cache. An answer that calls tools is no summary.
+    """
+
+    def __init__(self, model: BaseChatModel, *, bound: Model | None = None, shown: Shown | None = None) -> None:
+        self._model, self._bound, self._shown = model, bound or model, shown
+
+    def ask(self, ask: Ask) -> str:
+        """Return the model's answer; raises what it raises."""
+        model, messages = self._asked(ask)
+        with _booked():
+            return _text(model.invoke(messages, _config(ask)))
+
+    async def aask(self, ask: Ask) -> str:
+        """Do the same without blocking the event loop."""
+        model, messages = self._asked(ask)
+        with _booked():
+            return _text(await model.ainvoke(messages, _config(ask)))
+
+    @property
+    def askers(self) -> tuple[Asker, AsyncAsker]:
+        return self.ask, self.aask
+
+    def _asked(self, ask: Ask) -> tuple[Model, list[BaseMessage]]:
+        limit = _limit(self._model, ask.max_tokens)
+        if ask.instruction is not None and self._shown is not None:
+            return _within(self._bound, limit), [*self._shown(), HumanMessage(ask.instruction)]
+        return _within(self._model, limit), [HumanMessage(ask.prompt)]
+
+
+def _text(answer: AIMessage) -> str:
+    return "" if answer.tool_calls or answer.invalid_tool_calls else read_content(answer.content)[0]
+
+
+def _within(model: Model, limit: Mapping[str, int]) -> Model:
+    return model.bind(**limit) if limit else model
+
+
+def _limit(model: BaseChatModel, tokens: int | None) -> dict[str, int]:
+    """Return the parameter that bounds an answer, for a model known not to think: thoughts count, and leave no answer.
+
+    Where nobody knows, the instruction alone says how long the summary is to be.
+    """
+    profile = model.profile
+    if tokens is None or not profile or profile.get("reasoning_output"):
+        return {}
+    fields = type(model).model_fields
+    if any(getattr(model, name, None) for name in _THINKING if name in fields):
+        return {}
+    name = next((name for name in ("max_tokens", "max_output_tokens") if name in fields), None)
+    return {name: tokens} if name else {}
+
+
+def _config(ask: Ask) -> RunnableConfig:
+    return RunnableConfig(
+        run_name=NAME,
+        tags=[_UNSEEN],
+        metadata={"lc_source": NAME, "tokenwise.purpose": ask.purpose, **_internal()},
+    )
+
+
+def _internal() -> dict[str, Any]:
+    """Return the mark by which an agent's streams of events know a middleware's own call; none without `langchain`."""
+    try:
+        from langchain.agents.middleware.internal_call_transformer import internal_call_metadata
+    except ModuleNotFoundError:
+        return {}
+    return internal_call_metadata()
+
+
+@contextmanager
+def _booked() -> Iterator[None]:
+    with scope(agent=NAME):
+        yield
