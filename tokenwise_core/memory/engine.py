@@ -245,6 +245,20 @@ class Memory:
             self._failed("original", error)
             return None
 
+    def recalled(self, conversation: Conversation, view: View, query: str) -> str:
+        """Return the turns that left the context and say something to *query*; "" where none does. Never raises."""
+        recaller = self._recaller
+        try:
+            evicted = view.holding(conversation).evicted
+            if recaller is None or not evicted:
+                return ""
+            budget = recaller.recall.budget(self.limits.target)
+            slot = self._workers.run(lambda: recaller.find(conversation, evicted, query, budget=budget), ORIGINAL_S)
+        except Exception as error:  # fail-open
+            self._failed("recalled", error)
+            return ""
+        return slot.text if slot is not None else ""
+
     def _situation(self, conversation: Conversation, view: View, request: Request, now: float) -> Situation:
         rates = self.rates or self._learned.rates(request.model, request.provider)
         limit = self.limits.max_tokens

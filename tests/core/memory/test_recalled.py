@@ -1,0 +1,42 @@
+"""What left the context is found by words, for the tool `recall`."""
+
+from __future__ import annotations
+
+import pytest
+
+from tokenwise_core.memory import Memory, Recall, View
+from tokenwise_core.memory.conversation import Conversation
+from tokenwise_core.messages import Message
+
+
+def told(memory: Memory, count: int = 30) -> Conversation:
+    with memory.using("s") as conversation:
+        said = [Message(role="user", text=f"Order A-{n} goes to street {n} in Rome.", index=n) for n in range(count)]
+        conversation.sync(0, said)
+    return conversation
+
+
+def test_turns_that_left_the_context_are_found_by_words() -> None:
+    memory = Memory(recall=Recall(embedder=None))
+    conversation = told(memory)
+    view = View(evicted=((0, 20),)).seen(conversation)
+    assert "Order A-7 goes to street 7" in memory.recalled(conversation, view, "Where does order A-7 go?")
+
+
+def test_nothing_is_recalled_of_what_is_still_shown() -> None:
+    memory = Memory(recall=Recall(embedder=None))
+    conversation = told(memory)
+    assert memory.recalled(conversation, View(), "Where does order A-7 go?") == ""
+
+
+def test_a_search_that_fails_finds_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    memory = Memory(recall=Recall(embedder=None))
+    conversation = told(memory)
+    view = View(evicted=((0, 20),)).seen(conversation)
+
+    def broken(_: Conversation) -> View:
+        raise RuntimeError
+
+    monkeypatch.setattr(View, "holding", lambda self, _: broken(_))
+    assert memory.recalled(conversation, view, "order A-7") == ""
+    assert memory.stats().failures == {"recalled": 1}
