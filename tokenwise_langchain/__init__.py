@@ -1,4 +1,4 @@
-"""TokenWise for LangChain and LangGraph: a handler that sees where tokens go, a cache to be trusted, a memory that pays.
+"""TokenWise for LangChain and LangGraph: see where every token goes, a cache to be trusted, a memory that pays.
 
 >>> from tokenwise_langchain import TokenBreakdownHandler
 >>> handler = TokenBreakdownHandler()
