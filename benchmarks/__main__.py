@@ -40,6 +40,7 @@ AREAS: Mapping[str, Sequence[str]] = {
         "cache_storage",
         "cache_safety",
     ),
+    "memory": ("memory_replay", "memory_locomo", "memory_orphans", "memory_sessions", "memory_latency"),
 }
 PACKAGES = (
     "tokenwise", "langchain-core", "langchain", "langgraph", "llama-index-core", "tiktoken", "genai-prices",

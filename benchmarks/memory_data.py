@@ -78,10 +78,10 @@ def _questions(row: dict[str, Any], places: dict[str, int]) -> tuple[Question, .
             text=one["question"],
             answer=str(one.get("answer", "")),
             category=one["category"],
-            evidence=tuple(sorted({places[id] for id in one["evidence"] if id in places})),
+            evidence=tuple(sorted({places[name] for name in one["evidence"] if name in places})),
         )
         for one in row["questions"]
-        if any(id in places for id in one["evidence"])
+        if any(name in places for name in one["evidence"])
     )
 
 
@@ -103,7 +103,11 @@ def _message(raw: dict[str, Any], at: int) -> Message:
         for call in raw.get("tool_calls") or ()
     )
     return Message(
-        role=raw["role"], text=raw.get("content") or "", tool_calls=calls, tool_call_id=raw.get("tool_call_id"), index=at
+        role=raw["role"],
+        text=raw.get("content") or "",
+        tool_calls=calls,
+        tool_call_id=raw.get("tool_call_id"),
+        index=at,
     )
 
 

@@ -55,15 +55,18 @@ def instruction(before: str = "", *, earlier_summary: bool = False, max_words: i
     """Ask the same behind the conversation as it was last sent, whose prefix the provider then reads from its cache.
 
     *before* is the beginning of the first message that is not to be summarised (some 60 characters name it well
-    enough); empty where all of it is. *earlier_summary* says that the conversation begins with one.
+    enough); empty where all of it is. *earlier_summary* says that the conversation begins with one. Each token of this
+    is written anew with every summary, so it is short.
     """
-    start = " ".join(before.split())[:80].rstrip()
-    which = f'everything before the message that begins with "{start}"' if start else "the conversation so far"
-    parts = [f"Do not go on with the conversation. List the facts of {which} that will be needed later: {_FACTS}."]
-    if earlier_summary:
-        parts.append("Begin with the facts of the earlier summary that still hold, and take in what changed.")
-    parts += [_RULES, f"Use at most {max_words} words. {_ONLY}"]
-    return "\n\n".join(parts)
+    start = " ".join(before.split())[:60].rstrip()
+    which = f'all before the message that begins with "{start}"' if start else "the conversation so far"
+    known = ", first those of the earlier summary that still hold" if earlier_summary else ""
+    return (
+        f"Stop here: do not go on with the conversation and call no tool. List the facts of {which}{known}: decisions, "
+        "rules, preferences, errors and their fixes, open points, dead ends; names, numbers, amounts, identifiers, paths "
+        "and dates exactly as written. One short fact a line, '- ' before it, with who and when; what was corrected as "
+        f"it holds now. At most {max_words} words, nothing but the list."
+    )
 
 
 def transcript(messages: Sequence[Message], *, count: CountText, max_tokens: int | None = None) -> str:

@@ -22,16 +22,17 @@ TALK = [
 )
 def test_every_prompt_asks_for_a_bounded_list_only_and_forbids_tools(prompt: str) -> None:
     assert "list" in prompt.casefold()
-    assert "at most 90 words" in prompt
-    assert "Answer with the list only" in prompt
+    assert "at most 90 words" in prompt.casefold()
+    assert "the list only" in prompt or "nothing but the list" in prompt
     assert "call no tool" in prompt
 
 
 @pytest.mark.parametrize("prompt", [block_prompt("…"), instruction()])
 def test_what_to_list_is_said_by_kind(prompt: str) -> None:
-    for kind in ("decisions", "constraints", "preferences", "errors", "names", "numbers", "dates", "open points"):
+    for kind in ("decisions", "preferences", "errors", "names", "numbers", "dates", "open points"):
         assert kind in prompt
-    assert "did not work" in prompt
+    assert "constraints" in prompt or "rules" in prompt
+    assert "did not work" in prompt or "dead ends" in prompt
 
 
 def test_an_earlier_summary_is_shown_and_carried_on() -> None:
@@ -43,8 +44,8 @@ def test_an_earlier_summary_is_shown_and_carried_on() -> None:
 
 def test_the_instruction_names_the_first_message_that_stays() -> None:
     text = instruction("And now\nsomething else: " + "x" * 200)
-    assert 'everything before the message that begins with "And now something else: xxx' in text
-    assert "x" * 81 not in text
+    assert 'all before the message that begins with "And now something else: xxx' in text
+    assert "x" * 61 not in text
     assert "the conversation so far" in instruction()
 
 
