@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from tokenwise_llamaindex.callbacks import TokenBreakdownHandler
     from tokenwise_llamaindex.convert import CoreEmbedding, LlamaIndexEmbedder
     from tokenwise_llamaindex.llm import TokenwiseLLM
+    from tokenwise_llamaindex.memory.buffer import SummaryBufferMemory
     from tokenwise_llamaindex.testing import ReplayLLM
 
 _HOMES = {
@@ -25,6 +26,7 @@ _HOMES = {
     "CoreEmbedding": "convert",
     "LlamaIndexEmbedder": "convert",
     "ReplayLLM": "testing",
+    "SummaryBufferMemory": "memory.buffer",
     "TokenBreakdownHandler": "callbacks",
     "TokenwiseCacheHitEvent": "cache.hits",
     "TokenwiseLLM": "llm",
@@ -35,6 +37,7 @@ __all__ = [
     "CoreEmbedding",
     "LlamaIndexEmbedder",
     "ReplayLLM",
+    "SummaryBufferMemory",
     "TokenBreakdownHandler",
     "TokenwiseCacheHitEvent",
     "TokenwiseLLM",

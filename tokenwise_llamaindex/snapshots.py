@@ -37,6 +37,8 @@ def of_message(message: ChatMessage) -> Snapshot:
     """Copy a message's fields."""
     fields = message.__dict__
     blocks, extra = fields["blocks"], fields["additional_kwargs"]
+    if type(message) is not ChatMessage and (tag := getattr(message, "tokenwise", None)):
+        extra = {**extra, "tokenwise": tag}  # of a memory's own message, which keeps it where no provider gets it
     if len(blocks) == 1 and type(blocks[0]) is TextBlock:
         copied = [blocks[0].__dict__["text"]]
     else:

@@ -1,0 +1,22 @@
+"""Memory for LlamaIndex: a drop-in memory, a block for `Memory`, and a lever of `TokenwiseLLM`.
+
+All three project messages for core's `Memory` and carry out its plan (`messages`, `log`); who makes summaries is asked
+in one place (`asking`).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tokenwise_core.lazy import loader
+
+if TYPE_CHECKING:
+    from tokenwise_llamaindex.memory.buffer import SummaryBufferMemory
+
+__all__ = ["SummaryBufferMemory"]
+
+__getattr__ = loader(__name__, {"SummaryBufferMemory": "buffer"})  # each needs the others no more than its user does
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
