@@ -41,6 +41,7 @@ class Session:
         self._rows: list[LogRow] = []
         self._views: list[Message] = []
         self._waiting: list[LogItem] = []
+        self._anew = False  # whether what waits takes the place of all
         self._epoch = self._last = 0
         self._view: View | None = None
         self._version = 0
@@ -74,34 +75,38 @@ class Session:
         return self._views + [self._project(item.data, known + n) for n, item in enumerate(self._waiting)]
 
     def replace(self, messages: Sequence[Mapping[str, Any]]) -> None:
-        """Put *messages* in the place of all; raises `StoreError` where that cannot be stored."""
+        """Put *messages* in the place of all."""
         now = time.time()
-        items = [LogItem(id=uuid4().hex, data=message, at=now) for message in messages]
         with self._lock:
-            self._waiting.clear()
-            self.memory.sessions.replace(self.id, items, owner=self._owner)
+            self._waiting = [LogItem(id=uuid4().hex, data=message, at=now) for message in messages]
+            self._anew = True
             self._catch_up()
 
     def clear(self) -> None:
-        """Forget the session: messages, view, summaries, originals."""
+        """Forget the session: messages, view, summaries, originals; raises `StoreError` where they are still there."""
         with self._lock:
-            self._waiting.clear()
-            self._view, self._version = None, 0
             self.memory.sessions.clear(self.id)
+            self._waiting, self._anew = [], False
+            self._view, self._version = None, 0
             self._catch_up()
 
     def _flush(self) -> None:
-        if not self._waiting:
+        if not self._waiting and not self._anew:
             return
+        sessions = self.memory.sessions
+        store = sessions.replace if self._anew else sessions.append
         try:
-            self.memory.sessions.append(self.id, self._waiting, owner=self._owner)
+            store(self.id, self._waiting, owner=self._owner)
         except StoreError as error:
             log.warning("the session store failed (%s): %d messages wait to be stored", error, len(self._waiting))
         else:
-            self._waiting = []
+            self._waiting, self._anew = [], False
 
     def _catch_up(self) -> None:
         self._flush()
+        if self._anew:
+            self._rows, self._views, self._epoch, self._last = [], [], 0, 0
+            return
         try:
             new: Changes = self.memory.sessions.changes(self.id, after=self._last, epoch=self._epoch)
         except StoreError as error:
