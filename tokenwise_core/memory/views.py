@@ -1,0 +1,75 @@
+"""The views of conversations that somebody else keeps: in this process, and in the session store for any other."""
+
+from __future__ import annotations
+
+import logging
+import threading
+
+from cachetools import LRUCache
+
+from tokenwise_core.errors import StoreError
+from tokenwise_core.memory.engine import Memory
+from tokenwise_core.memory.sessions import Owner
+from tokenwise_core.memory.view import View
+
+log = logging.getLogger("tokenwise.memory")
+
+_KEPT = 512
+
+
+class Views:
+    """What was last shown of each conversation, by its id. Thread-safe.
+
+    What another process saved meanwhile is taken up when a view of ours comes too late; a view holds only for the
+    conversation that it was made of, so a wrong one costs money and never truth.
+    """
+
+    def __init__(self, memory: Memory) -> None:
+        self._memory = memory
+        self._known: LRUCache[str, tuple[View, int]] = LRUCache(_KEPT)
+        self._lock, self._saving = threading.Lock(), threading.Lock()
+
+    def known(self, id: str) -> View | None:
+        """Return the view of *id* that this process knows; asks no store."""
+        with self._lock:
+            found = self._known.get(id)
+        return None if found is None else found[0]
+
+    def read(self, id: str) -> View:
+        """Return the view of *id*: that of this process, else the stored one, else an empty one. May wait."""
+        view = self.known(id)
+        if view is not None:
+            return view
+        try:
+            stored = self._memory.sessions.view(id)
+        except StoreError as error:
+            log.warning("the session store failed (%s): a conversation begins anew", error)
+            return View()
+        found = (View(), 0) if stored is None else (View.from_dict(stored.data), stored.version)
+        with self._lock:
+            return self._known.setdefault(id, found)[0]
+
+    def keep(self, id: str, view: View, *, owner: Owner | None = None) -> None:
+        """Remember *view*, and save it behind."""
+        with self._lock:
+            _, version = self._known.get(id, (view, 0))
+            self._known[id] = view, version
+        self._memory.behind(lambda: self._save(id, owner))
+
+    def _save(self, id: str, owner: Owner | None) -> None:
+        """Save the newest view of *id*; one at a time, so that they stand in their order."""
+        with self._saving:
+            with self._lock:
+                found = self._known.get(id)
+            if found is None:
+                return
+            view, version = found
+            try:
+                stands = self._memory.sessions.save_view(id, view.to_dict(), expected=version, owner=owner)
+            except StoreError as error:
+                log.warning("the view of %s cannot be saved (%s): this process alone knows it", id, error)
+                return
+            with self._lock:
+                newest, _ = self._known.pop(id, found)
+                if stands:  # else another process was quicker: the next request begins with its view
+                    self._known[id] = newest, version + 1
