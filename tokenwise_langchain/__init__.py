@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from tokenwise_langchain.callbacks import TokenBreakdownHandler, track_tokens
     from tokenwise_langchain.convert import CoreEmbeddings, LangChainEmbedder
     from tokenwise_langchain.memory.middleware import SummaryBufferMiddleware
+    from tokenwise_langchain.ordering import in_order
     from tokenwise_langchain.testing import ReplayChatModel
 
 _HOMES = {
@@ -30,6 +31,7 @@ _HOMES = {
     "SemanticCacheMiddleware": "cache.middleware",
     "SummaryBufferMiddleware": "memory.middleware",
     "TokenBreakdownHandler": "callbacks",
+    "in_order": "ordering",
     "track_tokens": "callbacks",
 }
 
@@ -42,6 +44,7 @@ __all__ = [
     "SemanticCacheMiddleware",
     "SummaryBufferMiddleware",
     "TokenBreakdownHandler",
+    "in_order",
     "track_tokens",
 ]
 

@@ -66,6 +66,7 @@ class SemanticCacheMiddleware(AgentMiddleware[CacheState, Any, Any]):
     """
 
     state_schema = CacheState
+    place = "cache"
 
     def __init__(
         self,
