@@ -17,6 +17,7 @@ from llama_index.core.base.llms.types import (
 from llama_index.core.bridge.pydantic import BaseModel
 from llama_index.core.llms.llm import LLM
 from llama_index.core.prompts import BasePromptTemplate
+from llama_index.core.tools import BaseTool
 
 from tokenwise_core.usage.call import component_of_variable
 from tokenwise_core.usage.components import Component
@@ -178,3 +179,14 @@ class FilledIn(list[ChatMessage]):
 def asked_by(messages: Sequence[ChatMessage]) -> Asked:
     """Say what is known of messages that nobody said more about."""
     return Asked(templated=isinstance(messages, FilledIn))
+
+
+def offered(
+    tools: Sequence[BaseTool],
+    user_msg: str | ChatMessage | None,
+    chat_history: list[ChatMessage] | None,
+    **flags: bool,
+) -> dict[str, Any]:
+    """Return the arguments of a call with tools; the history copied: some integrations append to the list they get."""
+    history = None if chat_history is None else list(chat_history)
+    return {"tools": tools, "user_msg": user_msg, "chat_history": history, **flags}

@@ -27,9 +27,11 @@ from typing_extensions import override
 
 from tokenwise_core.cache import SemanticCache
 from tokenwise_core.errors import BadInput
+from tokenwise_core.memory import Memory
 from tokenwise_core.stack import Lever, Stack
 from tokenwise_llamaindex.cache.lever import CacheLever, Question
-from tokenwise_llamaindex.calls import Answering, Asked, FilledIn, LLMAnswer, LLMCall, asked_by, asked_in
+from tokenwise_llamaindex.calls import Answering, Asked, FilledIn, LLMAnswer, LLMCall, asked_by, asked_in, offered
+from tokenwise_llamaindex.memory.lever import MemoryLever
 
 _MIRRORED = (
     "callback_manager", "rate_limiter", "system_prompt", "messages_to_prompt", "completion_to_prompt", "output_parser",
@@ -53,7 +55,8 @@ class TokenwiseLLM(FunctionCallingLLM):
     Each of its calls passes the levers in the order of `tokenwise_core.stack.ORDER` before it reaches the model; what
     composes calls (`predict`, programs, structured output, tools) runs as the model itself would run it. *cache*
     serves repeated and rephrased questions; what is asked is known from the templates of LlamaIndex, and *query* finds
-    it in the messages where you know better. *levers* are more of them, your own among them.
+    it in the messages where you know better. *memory* shortens long conversations where that pays, the tool loop of an
+    agent's run included, which no memory of LlamaIndex sees. *levers* are more of them, your own among them.
 
     A hit is marked in `response.additional_kwargs["tokenwise"]` and told as a `TokenwiseCacheHitEvent`; the model's own
     events tell of its calls alone.
@@ -69,14 +72,16 @@ class TokenwiseLLM(FunctionCallingLLM):
         *,
         cache: SemanticCache | None = None,
         query: Question | None = None,
+        memory: Memory | None = None,
         levers: Sequence[Lever[LLMCall, LLMAnswer]] = (),
     ) -> None:
         if not isinstance(llm, LLM):
             raise BadInput(f"llm is a {type(llm).__name__}: give a LlamaIndex LLM, such as OpenAI('gpt-5-mini')")
         super().__init__(inner=llm, **{name: getattr(llm, name) for name in _MIRRORED})
-        self._given = {"llm": llm, "cache": cache, "query": query, "levers": tuple(levers)}
+        self._given = {"llm": llm, "cache": cache, "query": query, "memory": memory, "levers": tuple(levers)}
         caching = () if cache is None else (CacheLever(cache, query=query),)
-        self._stack = Stack((*caching, *levers))
+        remembering = () if memory is None else (MemoryLever(memory),)
+        self._stack = Stack((*caching, *remembering, *levers))
 
     @classmethod
     def class_name(cls) -> str:
@@ -90,6 +95,11 @@ class TokenwiseLLM(FunctionCallingLLM):
     def cache(self) -> SemanticCache | None:
         """The cache that answers before the model is asked."""
         return cast("SemanticCache | None", self._given["cache"])
+
+    @property
+    def memory(self) -> Memory | None:
+        """The memory that shortens conversations."""
+        return cast("Memory | None", self._given["memory"])
 
     @override
     def to_payload(self) -> dict[str, Any]:
@@ -305,7 +315,7 @@ class TokenwiseLLM(FunctionCallingLLM):
         tool_required: bool = False,
         **kwargs: Any,
     ) -> ChatResponse:
-        offer = _offer(
+        offer = offered(
             tools,
             user_msg,
             chat_history,
@@ -326,7 +336,7 @@ class TokenwiseLLM(FunctionCallingLLM):
         tool_required: bool = False,
         **kwargs: Any,
     ) -> ChatResponse:
-        offer = _offer(
+        offer = offered(
             tools,
             user_msg,
             chat_history,
@@ -347,7 +357,7 @@ class TokenwiseLLM(FunctionCallingLLM):
         tool_required: bool = False,
         **kwargs: Any,
     ) -> ChatResponseGen:
-        offer = _offer(
+        offer = offered(
             tools,
             user_msg,
             chat_history,
@@ -368,7 +378,7 @@ class TokenwiseLLM(FunctionCallingLLM):
         tool_required: bool = False,
         **kwargs: Any,
     ) -> ChatResponseAsyncGen:
-        offer = _offer(
+        offer = offered(
             tools,
             user_msg,
             chat_history,
@@ -389,7 +399,7 @@ class TokenwiseLLM(FunctionCallingLLM):
         tool_required: bool = False,  # by name: LlamaIndex leaves it out for classes whose signature lacks it
         **kwargs: Any,
     ) -> dict[str, Any]:
-        offer = _offer(
+        offer = offered(
             tools,
             user_msg,
             chat_history,
@@ -431,14 +441,3 @@ class TokenwiseLLM(FunctionCallingLLM):
     def _with_functions(self) -> Any:
         self._functions()
         return self._as_it_would()
-
-
-def _offer(
-    tools: Sequence[BaseTool],
-    user_msg: str | ChatMessage | None,
-    chat_history: list[ChatMessage] | None,
-    **flags: bool,
-) -> dict[str, Any]:
-    """Return the arguments of a call with tools; the history copied: some integrations append to the list they get."""
-    history = None if chat_history is None else list(chat_history)
-    return {"tools": tools, "user_msg": user_msg, "chat_history": history, **flags}

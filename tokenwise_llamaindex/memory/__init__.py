@@ -12,10 +12,13 @@ from tokenwise_core.lazy import loader
 
 if TYPE_CHECKING:
     from tokenwise_llamaindex.memory.buffer import SummaryBufferMemory
+    from tokenwise_llamaindex.memory.lever import MemoryLever
 
-__all__ = ["SummaryBufferMemory"]
+__all__ = ["MemoryLever", "SummaryBufferMemory"]
 
-__getattr__ = loader(__name__, {"SummaryBufferMemory": "buffer"})  # each needs the others no more than its user does
+__getattr__ = loader(
+    __name__, {"MemoryLever": "lever", "SummaryBufferMemory": "buffer"}
+)  # each needs the others no more than its user does
 
 
 def __dir__() -> list[str]:

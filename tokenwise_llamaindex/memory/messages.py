@@ -20,7 +20,7 @@ from tokenwise_llamaindex.convert import to_message
 
 LEFT_OUT = "[The beginning of this conversation is left out]"
 _BYTES = "__bytes__"
-_HEADS = (MessageRole.SYSTEM, MessageRole.DEVELOPER)
+HEADS = (MessageRole.SYSTEM, MessageRole.DEVELOPER)
 ANSWERING = (MessageRole.ASSISTANT, MessageRole.CHATBOT, MessageRole.MODEL)
 ASKING = (MessageRole.USER, MessageRole.TOOL, MessageRole.FUNCTION)
 """Roles of a model's own messages, and of those after which it is its turn."""
@@ -79,7 +79,7 @@ def shown(
 
 def opened(messages: list[ChatMessage], mark: str | None) -> list[ChatMessage]:
     """Let a conversation that was cut begin with a user: providers refuse one that begins with an answer."""
-    first = next((at for at, message in enumerate(messages) if message.role not in _HEADS), len(messages))
+    first = next((at for at, message in enumerate(messages) if message.role not in HEADS), len(messages))
     if first < len(messages) and messages[first].role in (*ANSWERING, *ASKING[1:]):
         return [*messages[:first], MemoryMessage.of(LEFT_OUT, Component.SUMMARY, mark), *messages[first:]]
     return messages

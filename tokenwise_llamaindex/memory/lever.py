@@ -1,0 +1,209 @@
+"""Memory as a lever of `TokenwiseLLM`: what a chat call sends is edited by core's plan, an agent's tool loop included.
+
+LlamaIndex's memories see neither the system prompt nor the loop of an agent's run, which lives in its scratchpad.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from hashlib import blake2b
+
+from cachetools import LRUCache
+from llama_index.core.base.llms.types import ChatMessage, ChatResponse, MessageRole, ToolCallBlock
+
+from tokenwise_core.errors import BadInput
+from tokenwise_core.memory import Memory, Prepared, Request, View
+from tokenwise_core.memory.sessions import Owner
+from tokenwise_core.memory.views import Views
+from tokenwise_core.messages import Message
+from tokenwise_core.scoping import current_scope
+from tokenwise_core.stack import Course, Do, Proceed
+from tokenwise_core.usage.events import Usage
+from tokenwise_llamaindex import snapshots
+from tokenwise_llamaindex.cache.parameters import provider_name
+from tokenwise_llamaindex.calls import LLMAnswer, LLMCall
+from tokenwise_llamaindex.convert import api_of, to_answered, to_prompt
+from tokenwise_llamaindex.memory.asking import Asking, is_ours
+from tokenwise_llamaindex.memory.messages import HEADS, MemoryMessage, opened, shown
+from tokenwise_llamaindex.memory.seen import Seen
+
+_LEAST = 3
+"""Messages behind the system prompt that a conversation has before anything can be left out of it."""
+_KEPT = 512
+_OPENING = 3
+"""Messages by whose beginning a conversation is known where no session is named."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Talk:
+    """One call's conversation: the *head* that is sent unchanged, the *rest*, its *id*, and what core must know."""
+
+    id: str
+    head: Sequence[ChatMessage]
+    rest: Sequence[ChatMessage]
+    request: Request
+
+
+class MemoryLever:
+    """Shortens the messages of chat calls by a core `Memory`; `complete` is none of its business.
+
+    A conversation is known by the session of the scope and its first message, else by how it begins: name it with
+    `scope(session=…)` where many begin alike. Its view is kept in this process and in the memory's session store.
+    Beside a `SummaryBufferMemory` that has summarised, only the turn at hand is edited: the history is that one's.
+    """
+
+    place = "memory"
+    fails_closed = False
+
+    def __init__(self, memory: Memory) -> None:
+        if not isinstance(memory, Memory):
+            raise BadInput(f"memory is a {type(memory).__name__}: give a tokenwise_core.memory.Memory")
+        self.memory = memory
+        self._views = Views(memory)
+        self._seen: LRUCache[str, Seen] = LRUCache(_KEPT)
+
+    def around(self, request: LLMCall) -> Course[LLMCall, LLMAnswer]:
+        """Edit the messages, and tell the memory when the answer has come."""
+        talk = None if is_ours() or request.prompt is not None else _talk(self.memory, request)
+        if talk is None:
+            answer: LLMAnswer = yield Proceed(request)
+            return answer
+        prepared: Prepared = yield Do(lambda: self._prepare(talk, request), lambda: self._aprepare(talk, request))
+        sent = self._sent(talk, prepared)
+        answer = yield Proceed(request if sent is None else replace(request, messages=sent))
+        learn = _Learning(self.memory, prepared, request, sent or request.messages, answer)
+        if self.memory.summaries == "after_answer" and not request.streamed:
+            yield Do(learn.now, learn.later)
+        else:
+            learn.now()
+        return answer
+
+    def _prepare(self, talk: _Talk, call: LLMCall) -> Prepared:
+        views = self._viewed(talk)
+        with self.memory.using(talk.id) as conversation:
+            conversation.replace(views)
+            view = self._views.read(talk.id)
+            prepared = self.memory.prepare(conversation, view, talk.request, ask=_asking(call).ask)
+        return self._kept(talk, prepared)
+
+    async def _aprepare(self, talk: _Talk, call: LLMCall) -> Prepared:
+        views = self._viewed(talk)
+        view = self._views.known(talk.id)
+        if view is None:
+            view = await self._read(talk.id)
+        with self.memory.using(talk.id) as conversation:
+            conversation.replace(views)
+            prepared = await self.memory.aprepare(conversation, view, talk.request, ask=_asking(call).aask)
+        return self._kept(talk, prepared)
+
+    async def _read(self, id: str) -> View:
+        return await self.memory.work(lambda: self._views.read(id))
+
+    def _viewed(self, talk: _Talk) -> list[Message]:
+        """Return core's views of the conversation's messages; those that were seen before are not made anew."""
+        seen = self._seen.pop(talk.id, None) or Seen()  # who comes at the same time makes them anew
+        views = seen.views(talk.rest)
+        self._seen[talk.id] = seen
+        return views
+
+    def _kept(self, talk: _Talk, prepared: Prepared) -> Prepared:
+        scope = current_scope()
+        self._views.keep(talk.id, prepared.view, owner=Owner(application=scope.application, user=scope.user))
+        return prepared
+
+    def _sent(self, talk: _Talk, prepared: Prepared) -> list[ChatMessage] | None:
+        """Return the messages to send; None where all are sent as they are."""
+        if prepared.plan.changes_nothing and prepared.plan.positions == tuple(range(len(talk.rest))):
+            return None
+        sent = list(shown(prepared.plan, talk.rest.__getitem__, prepared.mark))
+        return [*talk.head, *(opened(sent, prepared.mark) if prepared.view.evicted else sent)]
+
+
+@dataclass(frozen=True, slots=True)
+class _Learning:
+    """What is done when the answer has come."""
+
+    memory: Memory
+    prepared: Prepared
+    call: LLMCall
+    sent: Sequence[ChatMessage]
+    answer: LLMAnswer
+
+    def now(self) -> None:
+        """Tell the memory; begin the summary that is due."""
+        sent = _answered(self.sent, self.answer)
+        asking = Asking(llm=self.call.llm, sent=sent, params=self.call.params)
+        self.memory.answered(self.prepared, usage=_usage(self.call, self.answer), ask=asking.ask)
+
+    async def later(self) -> None:
+        """Do the same in a thread: there the summary is waited for."""
+        await asyncio.to_thread(self.now)
+
+
+def _asking(call: LLMCall) -> Asking:
+    """Return who makes a summary before the request: nothing has been sent that one could ask behind."""
+    return Asking(llm=call.llm)
+
+
+def _talk(memory: Memory, call: LLMCall) -> _Talk | None:
+    """Return the conversation of a call; None where there is nothing to leave out."""
+    messages = call.messages
+    start = _start(messages)
+    head, rest = messages[:start], messages[start:]
+    if len(rest) < _LEAST:
+        return None
+    model = call.llm.metadata.model_name
+    fixed = to_prompt(map(snapshots.of_message, head), call.params, api=api_of(call.llm.class_name()))
+    request = Request(
+        fixed_tokens=memory.fixed_tokens(fixed),
+        model=model if model != "unknown" else None,
+        provider=provider_name(call.llm),
+        query=call.asked.query,
+        summariser="own",
+    )
+    return _Talk(id=_name(rest), head=head, rest=rest, request=request)
+
+
+def _start(messages: Sequence[ChatMessage]) -> int:
+    """Return where the part begins that may be edited: behind the system prompt.
+
+    Where `SummaryBufferMemory` has summarised already, what it shows is its business: behind that comes the turn at
+    hand, the tool loop of which it does not see.
+    """
+    if any(isinstance(message, MemoryMessage) for message in messages):
+        asked = (at for at, one in enumerate(messages) if one.role is MessageRole.USER and type(one) is ChatMessage)
+        return max(asked, default=len(messages))
+    return next((at for at, message in enumerate(messages) if message.role not in HEADS), len(messages))
+
+
+def _name(messages: Sequence[ChatMessage]) -> str:
+    """Return the name of a conversation: other calls of a session, such as a tool's own, begin otherwise."""
+    scope = current_scope()
+    opening = messages[:1] if scope.session else messages[:_OPENING]
+    said = [(message.role.value, message.content, _calls(message)) for message in opening]
+    key = repr((scope.application, scope.user, scope.session, said))
+    return f"llm-{blake2b(key.encode('utf-8', 'surrogatepass'), digest_size=12).hexdigest()}"
+
+
+def _calls(message: ChatMessage) -> list[str | None]:
+    return [block.tool_call_id for block in message.blocks if isinstance(block, ToolCallBlock)]
+
+
+def _answered(sent: Sequence[ChatMessage], answer: LLMAnswer) -> Sequence[ChatMessage]:
+    """Return the conversation with its answer: some models insist that user and assistant take turns.
+
+    One that calls tools is left off: its results are not there yet.
+    """
+    response = answer.response
+    if not isinstance(response, ChatResponse) or response.message.role is not MessageRole.ASSISTANT:
+        return sent
+    message = response.message
+    if not message.content or _calls(message) or message.additional_kwargs.get("tool_calls"):
+        return sent
+    return [*sent, message]
+
+
+def _usage(call: LLMCall, answer: LLMAnswer) -> Usage | None:
+    return to_answered(snapshots.of_response(answer.response, answer.began), provider_name(call.llm)).usage
