@@ -5,6 +5,7 @@ import json
 import pytest
 
 from tokenwise_core.demo.workload.values import Conversation, Evidence, RecordedCall, Turn
+from tokenwise_core.memory.prompts import block_prompt, instruction, merge_prompt
 from tokenwise_core.messages import Message, OutputSchema, Prompt, ToolCall, ToolDefinition
 from tokenwise_core.testing import SUMMARY_PREFIX, UNKNOWN, Replay, ReplayAnswer
 from tokenwise_core.testing.structured import is_valid
@@ -340,6 +341,10 @@ AI: You are welcome."""
             user("Please summarise our conversation."),
         ),
         (user(f'Extract the most relevant context.\n<messages>\n<message type="human">{TALK}</message></messages>'),),
+        (user(block_prompt(TALK)),),
+        (user(block_prompt(TALK, "- Ana is a customer.")),),
+        (user(merge_prompt(["- Ana's order is 4711.", "- It was sent on 2026-03-04."])),),
+        (user("My order 4711 over 120.50 EUR was sent."), user(instruction("And what about the"))),
     ],
 )
 def test_a_summary_is_extractive_and_says_so(messages: tuple[Message, ...]) -> None:

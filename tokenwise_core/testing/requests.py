@@ -14,6 +14,7 @@ _SUMMARISE = re.compile(
     r"(?:^|[.:!?>\"\n]\s*|\b(?:please|to|and|then|progressively|briefly|you|is to)\s+)(?:summari[sz]e|condense|recap)\b"
     r"|\b(?:write|create|produce|give|generate|provide|update|extend)\b[^.\n]{0,60}\bsummary\b"
     r"|\bextract\b[^.\n]{0,60}\bcontext\b"
+    r"|\blist the facts of\b|\bmerge these lists of facts\b"  # our own memory's wording (memory/prompts.py)
     r"|\bsummari[sz]ing\b[^.\n]{0,60}\b(?:conversation|chat|text|messages)\b",
     re.IGNORECASE,
 )
