@@ -17,6 +17,22 @@ logging.getLogger("tokenwise").addHandler(logging.NullHandler())  # libraries ar
 if TYPE_CHECKING:
     from tokenwise_core.cache import CachedAnswer, CacheRequest, SemanticCache
     from tokenwise_core.errors import BadInput, MissingExtra, StoreError, StoreTooNew, TokenwiseError
+    from tokenwise_core.memory import (
+        BlockSummary,
+        Decay,
+        Dedupe,
+        Hybrid,
+        Importance,
+        Memory,
+        MemoryStats,
+        MemoryUsage,
+        NoCut,
+        Priority,
+        Recall,
+        Summary,
+        ToolResults,
+        Window,
+    )
     from tokenwise_core.messages import Answer, Message, OutputSchema, Prompt, ToolCall, ToolDefinition
     from tokenwise_core.scoping import Scope, carry_scope, current_scope, scope
     from tokenwise_core.settings import Settings
@@ -34,6 +50,10 @@ if TYPE_CHECKING:
 _HOMES = {
     "cache": ("CacheRequest", "CachedAnswer", "SemanticCache"),
     "errors": ("BadInput", "MissingExtra", "StoreError", "StoreTooNew", "TokenwiseError"),
+    "memory": (
+        "BlockSummary", "Decay", "Dedupe", "Hybrid", "Importance", "Memory", "MemoryStats", "MemoryUsage", "NoCut",
+        "Priority", "Recall", "Summary", "ToolResults", "Window",
+    ),
     "messages": ("Answer", "Message", "OutputSchema", "Prompt", "ToolCall", "ToolDefinition"),
     "scoping": ("Scope", "carry_scope", "current_scope", "scope"),
     "settings": ("Settings",),
@@ -47,24 +67,35 @@ _HOMES = {
     "usage.runtime": ("Runtime", "make_runtime", "shared_runtime"),
     "usage.savings": ("Ledger", "Saving", "Spend"),
     "usage.store": ("Query", "Store", "open_store"),
-}
+}  # fmt: skip
 
 __all__ = [
     "Answer",
     "BadInput",
+    "BlockSummary",
     "Breakdown",
     "CacheRequest",
     "CachedAnswer",
     "Component",
     "Cost",
     "CountSource",
+    "Decay",
+    "Dedupe",
+    "Hybrid",
+    "Importance",
     "Ledger",
+    "Memory",
+    "MemoryStats",
+    "MemoryUsage",
     "Message",
     "MissingExtra",
+    "NoCut",
     "OutputSchema",
     "PriceBook",
+    "Priority",
     "Prompt",
     "Query",
+    "Recall",
     "Recorder",
     "Runtime",
     "Saving",
@@ -76,12 +107,15 @@ __all__ = [
     "Store",
     "StoreError",
     "StoreTooNew",
+    "Summary",
     "TokenCounter",
     "TokenwiseError",
     "ToolCall",
     "ToolDefinition",
+    "ToolResults",
     "Usage",
     "UsageEvent",
+    "Window",
     "__version__",
     "analyze_tokenization",
     "carry_scope",

@@ -11,11 +11,13 @@ from tokenwise_core.memory.recall import Recall
 from tokenwise_core.memory.request import Prepared, Request
 from tokenwise_core.memory.session import Session
 from tokenwise_core.memory.stats import MemoryStats
+from tokenwise_core.memory.strategies import Decay, Dedupe, Hybrid, Importance, NoCut, Priority, Summary, Window
 from tokenwise_core.memory.tool_results import ToolResults
 from tokenwise_core.memory.usage import MemoryUsage
 from tokenwise_core.memory.view import View
 
 __all__ = [
-    "BlockSummary", "Conversation", "Keep", "Memory", "MemoryStats", "MemoryUsage", "Plan", "Prepared", "Put", "Rates",
-    "Recall", "Request", "Session", "Swap", "ToolResults", "View",
+    "BlockSummary", "Conversation", "Decay", "Dedupe", "Hybrid", "Importance", "Keep", "Memory", "MemoryStats",
+    "MemoryUsage", "NoCut", "Plan", "Prepared", "Priority", "Put", "Rates", "Recall", "Request", "Session", "Summary",
+    "Swap", "ToolResults", "View", "Window",
 ]  # fmt: skip

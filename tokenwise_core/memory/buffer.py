@@ -10,7 +10,7 @@ from typing import Any
 from tokenwise_core.flow import Ask, Flow
 from tokenwise_core.memory.conversation import AROUND_MESSAGE
 from tokenwise_core.memory.course import NobodyToAsk
-from tokenwise_core.memory.cutting import cut_after, going, whole
+from tokenwise_core.memory.cutting import cut_after, going, going_of, least_first, leaving, left_out, whole
 from tokenwise_core.memory.economics import EPSILON, block_size, break_even
 from tokenwise_core.memory.fitting import fit
 from tokenwise_core.memory.pins import SHARE, Pins, merge, pinned
@@ -98,8 +98,9 @@ class BlockSummary:
         elif begin and not view.pending:
             view = replace(view, pending=begin, account=view.account.spent(self._price(now)))
         if self._is_over(situation, view):
-            view, more = self._fitted(replace(situation, view=view))
-            reasons.append("hard limit")
+            short, more = self._fitted(replace(situation, view=view))
+            reasons += ["hard limit"] if short != view else []
+            view = short
             notes += more
             begin = None
         return Arranged(view=view, begin=begin, reason=", ".join(reasons), notes=tuple(notes))
@@ -147,12 +148,14 @@ class BlockSummary:
         if not going(situation, start, stop):
             return None
         merges = len(view.summaries) if len(view.summaries) + 1 >= self.merge_at else 0
-        return Block(start=start, stop=stop, digest=conversation.digest(stop), merges=merges)
+        asked = conversation.last_user
+        spared = asked if asked is not None and start <= asked < stop else None
+        return Block(start=start, stop=stop, digest=conversation.digest(stop), merges=merges, spared=spared)
 
     def _pays(self, situation: Situation, block: Block) -> bool:
         """Say whether the block is large enough, will earn back its cost, and keeps the guard at each step."""
         view, rates, conversation = situation.view, situation.rates, situation.conversation
-        ranges = going(situation, block.start, block.stop)
+        ranges = going_of(situation, block)
         removed = sum(conversation.tokens(a, b) for a, b in ranges) + sum(
             summary.tokens for summary in _taken(view, block)
         )
@@ -292,7 +295,7 @@ class BlockSummary:
             merged=1 + sum(one.merged for one in taken),
         )
         summary = replace(bare, tokens=situation.count(bare.shown) + AROUND_MESSAGE)
-        evicted = evicting(view.evicted, *going(situation, block.start, block.stop))
+        evicted = evicting(view.evicted, *going_of(situation, block))
         kept = view.summaries[: len(view.summaries) - len(taken)]
         done = replace(view, summaries=(*kept, summary), evicted=evicted, pending=None, failures=0)
         return whole(done, situation.conversation)
@@ -311,12 +314,19 @@ class BlockSummary:
             elif tail == 0:
                 break
             tail //= 2
+        now = replace(situation, view=view)
+        rest = leaving(now, keep=0) if self._is_over(situation, view) else []
+        if rest:  # questions that were the last once, and stand between blocks
+            limit = int((situation.limits.max_tokens or 0) / situation.scale) - situation.fixed
+            gone = least_first(now, rest, limit)
+            view = left_out(now, gone)
+            notes = [*notes, f"{len(gone)} earlier messages were left out to fit the context"]
         return fit(replace(situation, view=view), notes)
 
 
 def _messages(situation: Situation, block: Block) -> list[Message]:
     conversation = situation.conversation
-    ranges = going(situation, block.start, block.stop)
+    ranges = going_of(situation, block)
     return [message for a, b in ranges for message in conversation.slice(a, b)]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from hashlib import blake2b
 from itertools import islice
@@ -41,7 +42,8 @@ class Conversation:
 
     A history that was cut back or rewritten is taken up at the last message that is still the same. Hold *lock* for
     whatever reads it behind its owner's back; *id* names it in stores. *head* is where its leading system messages end,
-    *results* finds the first tool's result of each digest, *rendered* keeps what stands in results' places.
+    *results* finds the first tool's result of each digest, *rendered* keeps what stands in results' places, *scores*
+    how important messages are.
     """
 
     def __init__(self, id: str, count: CountMessage) -> None:
@@ -56,6 +58,7 @@ class Conversation:
         self.head = 0
         self.results: dict[str, int] = {}
         self.rendered: dict[tuple[int, str], Swap] = {}
+        self.scores: dict[int, float] = {}
 
     def sync(self, known: int, new: Sequence[Message]) -> None:
         """Keep the first *known* messages and let *new* follow them."""
@@ -98,6 +101,7 @@ class Conversation:
         self.head = min(self.head, length)
         self.results = {name: at for name, at in self.results.items() if at < length}
         self.rendered = {key: text for key, text in self.rendered.items() if key[0] < length}
+        self.scores = {at: score for at, score in self.scores.items() if at < length}
 
     def __len__(self) -> int:
         return len(self.messages)
@@ -121,6 +125,10 @@ class Conversation:
     def last_user(self) -> int | None:
         """Position of the newest user message, None where there is none."""
         return self._users[-1] if self._users else None
+
+    def turns(self, stop: int) -> int:
+        """Return how many messages of the user stand before *stop*."""
+        return bisect_left(self._users, stop)
 
     def user_before(self, position: int) -> int | None:
         """Return the position of the newest user message at or before *position*."""

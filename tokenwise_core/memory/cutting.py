@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
-from tokenwise_core.memory.conversation import Conversation
+from tokenwise_core.memory.conversation import AROUND_MESSAGE, Conversation
 from tokenwise_core.memory.situation import Situation
-from tokenwise_core.memory.view import Range, View, evicting
+from tokenwise_core.memory.units import Unit
+from tokenwise_core.memory.view import Block, Range, Summary, View, evicting, without
 
 _LOOK_AHEAD = 8
 """Units that a cut may move on so that the tail begins with a question."""
@@ -31,10 +33,10 @@ def cut_after(situation: Situation, *, tail: int, start: int) -> int:
         if units[ahead].role == "user":
             best = units[ahead].start
             break
-    return max(start, min(best, _first_open(conversation, start)))
+    return max(start, min(best, first_open(conversation, start)))
 
 
-def _first_open(conversation: Conversation, start: int) -> int:
+def first_open(conversation: Conversation, start: int) -> int:
     """Return where the first unit behind *start* begins that still waits for a result; the end where none does.
 
     A call that had no result when the user went on is taken for abandoned.
@@ -44,34 +46,98 @@ def _first_open(conversation: Conversation, start: int) -> int:
     return conversation.units.border(min(waiting)) if waiting else len(conversation)
 
 
-def going(situation: Situation, start: int, stop: int) -> tuple[Range, ...]:
-    """Return the ranges within [start, stop) that may go: not the pinned, not the last user message."""
-    conversation = situation.conversation
-    stays = [(u.start, u.stop) for u in conversation.units.between(start, stop) if u.is_pinned]
-    pinned = situation.is_pinned
-    if pinned is not None:
-        units = conversation.units.between(start, stop)
-        stays += [(u.start, u.stop) for u in units if any(map(pinned, conversation.slice(u.start, u.stop)))]
+def may_go(situation: Situation, start: int, stop: int) -> Iterator[Unit]:
+    """Yield the units within [start, stop) that may go: not the pinned, not that of the last user message."""
+    conversation, pinned = situation.conversation, situation.is_pinned
     asked = conversation.last_user
-    if asked is not None and start <= asked < stop:
-        unit = conversation.units[conversation.units.unit_at(asked)]
-        stays.append((unit.start, unit.stop))
-    ranges: list[Range] = []
-    at = start
-    for first, last in sorted(stays):
-        ranges.append((at, first))
-        at = max(at, last)
-    ranges.append((at, stop))
-    return evicting(ranges)
+    for unit in conversation.units.between(start, stop):
+        if unit.is_pinned or (asked is not None and unit.start <= asked < unit.stop):
+            continue
+        if pinned is None or not any(map(pinned, conversation.slice(unit.start, unit.stop))):
+            yield unit
+
+
+def going(situation: Situation, start: int, stop: int) -> tuple[Range, ...]:
+    """Return the ranges within [start, stop) that may go."""
+    return evicting([(unit.start, unit.stop) for unit in may_go(situation, start, stop)])
+
+
+def going_of(situation: Situation, block: Block) -> tuple[Range, ...]:
+    """Return what of *block* goes for its summary: what the summary was made of, though the user has gone on since."""
+    ranges = going(situation, block.start, block.stop)
+    if block.spared is None:
+        return ranges
+    unit = situation.conversation.units[situation.conversation.units.unit_at(block.spared)]
+    return without(ranges, [(unit.start, unit.stop)])
+
+
+def leaving(situation: Situation, *, keep: int) -> list[Unit]:
+    """Return the units that are shown and may go, oldest first; none of the last *keep* messages, none that is open."""
+    conversation, evicted = situation.conversation, situation.view.evicted
+    start = conversation.head
+    stop = min(first_open(conversation, start), conversation.units.border(max(len(conversation) - keep, 0)))
+    shown = without([(start, stop)], evicted) if start < stop else ()
+    return [unit for a, b in shown for unit in may_go(situation, a, b)]
+
+
+def least_first(situation: Situation, units: Iterable[Unit], room: int) -> list[Unit]:
+    """Return the first of *units* whose going leaves the conversation no more than *room* tokens."""
+    conversation = situation.conversation
+    left = situation.plan(situation.view).tokens
+    gone: list[Unit] = []
+    for unit in units:
+        if left <= room:
+            break
+        gone.append(unit)
+        left -= conversation.tokens(unit.start, unit.stop)
+    return gone
+
+
+def left_out(situation: Situation, units: Iterable[Unit], text: str = "") -> View:
+    """Return the view without *units*: a note, or *text*, stands behind the first that is missing.
+
+    What a model has summarised before keeps its summary. Without units nothing changes.
+    """
+    view, conversation = situation.view, situation.conversation
+    gone = [(unit.start, unit.stop) for unit in units]
+    if not gone:
+        return view
+    evicted = evicting(view.evicted, *gone)
+    kept = tuple(summary for summary in view.summaries if not summary.hidden)
+    since = kept[-1].stop if kept else 0
+    behind = [(max(start, since), stop) for start, stop in evicted if stop > since]
+    if behind:
+        start, stop = behind[0][0], behind[-1][1]
+        hidden = sum(b - a for a, b in behind)
+        digest = conversation.digest(stop)
+        bare = Summary(
+            start=start, stop=stop, text=text, tokens=0, digest=digest, hidden=hidden, place=behind[0][1]
+        )  # fmt: skip
+        kept = (*kept, replace(bare, tokens=situation.count(bare.shown) + AROUND_MESSAGE))
+    return whole(replace(view, summaries=kept, evicted=evicted), conversation)
 
 
 def whole(view: View, conversation: Conversation) -> View:
-    """Return *view* with no unit torn: where a late result joined two sides of a cut, the unit is shown whole."""
+    """Return *view* with no unit torn: where a late result joined two sides of a cut, the unit is shown whole.
+
+    So is the unit of the last user message, which an earlier one becomes when a history is cut back. A summary that
+    would stand within a unit stands before it.
+    """
+    if not view.evicted:
+        return view
     units, evicted = conversation.units, []
+    summaries = tuple(
+        one if units.border(one.stands) == one.stands else replace(one, place=units.border(one.stands))
+        for one in view.summaries
+    )
     for start, stop in view.evicted:
         first = units.border(start)
         if first < start:
             first = units[units.unit_at(start)].stop
         evicted.append((max(start, first), units.border(stop)))
-    held = evicting(evicted)
-    return view if held == view.evicted else replace(view, evicted=held)
+    held, asked = evicting(evicted), conversation.last_user
+    if asked is not None and asked < view.cut:
+        unit = units[units.unit_at(asked)]
+        held = without(held, [(unit.start, unit.stop)])
+    same = held == view.evicted and summaries == view.summaries
+    return view if same else replace(view, evicted=held, summaries=summaries)

@@ -201,7 +201,7 @@ class Memory:
 
     def _prepared(self, conversation: Conversation, view: View, request: Request) -> Course[Prepared]:
         began = self.clock()
-        view = view.holding(conversation)
+        view, reasons = _as_it_holds(view, conversation)
         situation = self._situation(conversation, view, request, began)
         if (pending := view.pending) is not None and self.summaries != "inline":
             made = yield Work(lambda: self._summariser.ready(conversation.id, pending), otherwise=None)
@@ -209,7 +209,10 @@ class Memory:
             situation = replace(situation, ready=ready, failed=self._summariser.failures(conversation.id, pending))
         tidy = tidied(situation, view)
         situation = replace(situation, view=cleared(situation, tidy))
+        if situation.view is not tidy:
+            reasons.append("tool results cleared")
         arranged: Arranged = yield from self.strategy.arrange(situation)
+        arranged = replace(arranged, reason=", ".join([*reasons, *filter(None, [arranged.reason])]))
         self._keep(situation, view, arranged.view)
         shown = yield from self._with_recall(situation, arranged.view, request)
         return self._finished(situation, replace(arranged, view=shown), began)
@@ -418,6 +421,14 @@ class Memory:
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Memory:
         return self  # what is in the making, and known of conversations, stays one
+
+
+def _as_it_holds(view: View, conversation: Conversation) -> tuple[View, list[str]]:
+    """Return what of *view* holds for the conversation as it is now, and what has changed it."""
+    held = view.holding(conversation)
+    units = whole(held, conversation)
+    reasons = [] if held is view else ["history changed"]
+    return units, reasons if units is held else [*reasons, "late result"]
 
 
 def _check(target_tokens: int, max_tokens: int | None, summaries: str, deadline_ms: float) -> None:

@@ -20,6 +20,18 @@ def marks(parts: Sequence[Part]) -> tuple[Mark, ...]:
     return tuple(map(_mark, parts))
 
 
+def before(last: Sequence[Mark], stop: int) -> tuple[Mark, ...]:
+    """Return the marks of a plan up to the message at *stop*: what is left of it when what follows has changed."""
+    kept: list[Mark] = []
+    for mark in last:
+        kind, start, end = mark
+        if (end if kind == _KEEP else start + 1) <= stop:
+            kept.append(mark)
+        else:
+            return (*kept, (_KEEP, start, stop)) if kind == _KEEP and start < stop else tuple(kept)
+    return tuple(kept)
+
+
 def compare(last: Sequence[Mark], now: Sequence[Part], tokens: TokensOf, *, total: int, fixed: int) -> PrefixReport:
     """Return how a plan compares with the one last sent; O(parts), however long the conversation.
 
@@ -32,15 +44,17 @@ def compare(last: Sequence[Mark], now: Sequence[Part], tokens: TokensOf, *, tota
     for at, part in enumerate(now):
         if at == len(last):
             break
-        before, mark = last[at], _mark(part)
-        if before == mark:
+        sent, mark = last[at], _mark(part)
+        if sent == mark:
             stable += _tokens(part, tokens)
             continue
-        if before[0] == _KEEP == mark[0] and before[1] == mark[1]:  # one of them goes on longer
-            stable += tokens(mark[1], min(before[2], mark[2]))
-            if before[2] < mark[2] and at == len(last) - 1:
+        if sent[0] == _KEEP == mark[0] and sent[1] == mark[1]:  # one of them goes on longer
+            stable += tokens(mark[1], min(sent[2], mark[2]))
+            if sent[2] < mark[2] and at == len(last) - 1:
                 return PrefixReport(stable_tokens=stable, total_tokens=total)
-            if mark[2] < before[2]:
+            if mark[2] < sent[2] and at == len(now) - 1:  # cut at its end
+                return PrefixReport(stable_tokens=stable, total_tokens=total)
+            if mark[2] < sent[2]:
                 broken = _component(now, at + 1)
                 return PrefixReport(stable_tokens=stable, total_tokens=total, broken_by=broken, broken_at=at + 1)
         return PrefixReport(stable_tokens=stable, total_tokens=total, broken_by=_component(now, at), broken_at=at)

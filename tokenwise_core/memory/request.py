@@ -64,7 +64,7 @@ def outcome_of(situation: Situation, arranged: Arranged, plan: Plan) -> Outcome[
             position=start,
             tokens=conversation.tokens(start, stop),
             reason="summarised"
-            if any(one.start < stop and start < one.stop for one in arranged.view.summaries)
+            if any(one.start < stop and start < one.stop for one in arranged.view.summaries if not one.is_note)
             else "left out",
         )
         for start, stop in arranged.view.evicted

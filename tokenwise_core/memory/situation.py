@@ -94,8 +94,14 @@ class Situation:
 
     @property
     def everything(self) -> float:
-        """What it would cost to send everything now, had that been done before too."""
-        return self.rates.request(self.full, 0 if self.idle else min(self.view.account.full, self.full))
+        """What it would cost to send everything now, had that been done before too.
+
+        What has been said since is new, and all from the first message on that was rewritten.
+        """
+        if self.idle or not self.view.last:
+            return self.rates.request(self.full, 0)
+        same = self.fixed + self.conversation.tokens(0, self.view.length)
+        return self.rates.request(self.full, min(self.view.account.full, same))
 
     @property
     def growth(self) -> float:

@@ -15,7 +15,7 @@ from tokenwise_core.memory.conversation import Conversation
 from tokenwise_core.memory.economics import Account
 from tokenwise_core.memory.pins import Pins, render
 from tokenwise_core.memory.plan import Keep, Part, Plan, Put, Swap, joined
-from tokenwise_core.memory.prefix import Mark
+from tokenwise_core.memory.prefix import Mark, before
 from tokenwise_core.usage.components import Component
 
 VERSION = 1
@@ -27,7 +27,8 @@ class Summary:
     """What stands in the place of messages [start, stop): the summary's *text*, and the *pins*, values that it lost.
 
     *tokens* are those of what is *shown*. *digest* is the conversation's up to *stop*, *merged* how many summaries it
-    took in.
+    took in. Where only *hidden* of those messages are gone, it stands behind the first of them, at *place*. One without
+    text is a note that they are not shown.
     """
 
     start: int
@@ -37,11 +38,26 @@ class Summary:
     digest: str
     pins: tuple[str, ...] = ()
     merged: int = 1
+    hidden: int = 0
+    place: int | None = None
+
+    @property
+    def stands(self) -> int:
+        """Where it stands: before the message at this position."""
+        return self.stop if self.place is None else self.place
+
+    @property
+    def is_note(self) -> bool:
+        """Whether it says only that messages are missing, not what was in them."""
+        return not self.text and not self.pins
 
     @property
     def shown(self) -> str:
         """The message that the model reads; the same each time."""
-        return f"[Summary of {self.stop - self.start} earlier messages]\n{self.facts}"
+        hidden = self.hidden or self.stop - self.start
+        if self.is_note:
+            return f"[{hidden} earlier messages are not shown]" if hidden > 1 else "[An earlier message is not shown]"
+        return f"[Summary of {hidden} earlier messages]\n{self.facts}"
 
     @property
     def facts(self) -> str:
@@ -64,18 +80,21 @@ class Slot:
 class Block:
     """Messages [start, stop) that a summary is being made of; it takes in the last *merges* summaries.
 
-    *digest* is the conversation's up to *stop*: who finds the finished summary can tell that it belongs here.
+    *digest* is the conversation's up to *stop*: who finds the finished summary can tell that it belongs here. *spared*
+    is the position of a user message in it that was the last one: it is in no summary.
     """
 
     start: int
     stop: int
     digest: str
     merges: int = 0
+    spared: int | None = None
 
     @property
     def key(self) -> str:
         """Its name in the session store."""
-        return f"{self.start}-{self.stop}-{self.merges}-{self.digest}"
+        spared = "" if self.spared is None else f"-{self.spared}"
+        return f"{self.start}-{self.stop}-{self.merges}{spared}-{self.digest}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,6 +137,9 @@ class View:
             evicted=tuple((start, stop) for start, stop in self.evicted if stop <= cut),
             swapped={at: kind for at, kind in self.swapped.items() if at < cut},
             account=self.account,
+            last=before(self.last, cut),
+            length=cut,
+            digest=conversation.digest(cut),
         )
 
     def seen(self, conversation: Conversation) -> View:
@@ -170,10 +192,17 @@ def evicting(evicted: Sequence[Range], *more: Range) -> tuple[Range, ...]:
     return tuple(out)
 
 
-def without(evicted: Sequence[Range], start: int, stop: int) -> tuple[Range, ...]:
-    """Return the ranges less [start, stop)."""
-    pieces = [piece for a, b in evicted for piece in ((a, min(b, start)), (max(a, stop), b))]
-    return evicting([(a, b) for a, b in pieces if a < b])
+def without(ranges: Sequence[Range], gone: Sequence[Range]) -> tuple[Range, ...]:
+    """Return the *ranges* less what is *gone*; both in order, apart."""
+    out: list[Range] = []
+    for start, stop in ranges:
+        at = start
+        for a, b in gone:
+            if b > at and a < stop:
+                out.append((at, a))
+                at = b
+        out.append((at, stop))
+    return tuple((a, b) for a, b in out if a < b)
 
 
 def planned(view: View, conversation: Conversation, *, swap: Callable[[int, str], Swap]) -> Plan:
@@ -183,9 +212,10 @@ def planned(view: View, conversation: Conversation, *, swap: Callable[[int, str]
     parts: list[Part] = []
     at = 0
     for summary in view.summaries:
-        parts += _shown(view.evicted, at, summary.stop)
+        stop = max(at, summary.stands)
+        parts += _shown(view.evicted, at, stop)
         parts.append(Put(summary.shown, Component.SUMMARY, summary.tokens))
-        at = summary.stop
+        at = stop
     slot, asked = view.slot, conversation.last_user
     if slot is not None and slot.text and asked == slot.turn and asked >= at:
         parts += _shown(view.evicted, at, asked)
