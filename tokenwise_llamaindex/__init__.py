@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from tokenwise_llamaindex.callbacks import TokenBreakdownHandler
     from tokenwise_llamaindex.convert import CoreEmbedding, LlamaIndexEmbedder
     from tokenwise_llamaindex.llm import TokenwiseLLM
+    from tokenwise_llamaindex.memory.block import SummaryMemoryBlock
     from tokenwise_llamaindex.memory.buffer import SummaryBufferMemory
     from tokenwise_llamaindex.testing import ReplayLLM
 
@@ -27,6 +28,7 @@ _HOMES = {
     "LlamaIndexEmbedder": "convert",
     "ReplayLLM": "testing",
     "SummaryBufferMemory": "memory.buffer",
+    "SummaryMemoryBlock": "memory.block",
     "TokenBreakdownHandler": "callbacks",
     "TokenwiseCacheHitEvent": "cache.hits",
     "TokenwiseLLM": "llm",
@@ -38,6 +40,7 @@ __all__ = [
     "LlamaIndexEmbedder",
     "ReplayLLM",
     "SummaryBufferMemory",
+    "SummaryMemoryBlock",
     "TokenBreakdownHandler",
     "TokenwiseCacheHitEvent",
     "TokenwiseLLM",

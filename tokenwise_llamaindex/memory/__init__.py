@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING
 from tokenwise_core.lazy import loader
 
 if TYPE_CHECKING:
+    from tokenwise_llamaindex.memory.block import SummaryMemoryBlock
     from tokenwise_llamaindex.memory.buffer import SummaryBufferMemory
     from tokenwise_llamaindex.memory.lever import MemoryLever
 
-__all__ = ["MemoryLever", "SummaryBufferMemory"]
+__all__ = ["MemoryLever", "SummaryBufferMemory", "SummaryMemoryBlock"]
 
 __getattr__ = loader(
-    __name__, {"MemoryLever": "lever", "SummaryBufferMemory": "buffer"}
+    __name__, {"MemoryLever": "lever", "SummaryBufferMemory": "buffer", "SummaryMemoryBlock": "block"}
 )  # each needs the others no more than its user does
 
 

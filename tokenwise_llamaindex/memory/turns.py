@@ -45,11 +45,13 @@ class Asked:
 class Turns:
     """One session, its messages and its view. Thread-safe.
 
-    *llm* makes summaries; without it they are made of the conversation's own sentences.
+    *llm* makes summaries; without it they are made of the conversation's own sentences. *summariser_price* is the
+    price of its input in that of the model's that answers.
     """
 
-    def __init__(self, memory: Memory, id: str, *, llm: LLM | None = None) -> None:
+    def __init__(self, memory: Memory, id: str, *, llm: LLM | None = None, summariser_price: float = 1.0) -> None:
         self.memory, self.id, self.llm = memory, id, llm
+        self._price = summariser_price
         self.outcome: Outcome[Plan] | None = None
         scope = current_scope()
         self._log = Log()
@@ -109,6 +111,14 @@ class Turns:
         ask = Asking(llm=self.llm).aask if self.llm else None
         return self._sent(*await self.session.aprepare(self._request(asked), more=more, ask=ask), more)
 
+    async def prepared(self, asked: Asked) -> tuple[Prepared, int]:
+        """Prepare a request, whoever carries it out; return with it how many messages there are."""
+        ask = Asking(llm=self.llm).aask if self.llm else None
+        prepared, data = await self.session.aprepare(self._request(asked), ask=ask)
+        with self._lock:
+            self._prepared, self._view, self.outcome = prepared, prepared.view, prepared.outcome
+        return prepared, len(data)
+
     async def work(self, function: Callable[[], T]) -> T:
         """Return what *function* returns, from a thread; where none comes free, it is done here: no message is lost."""
         try:
@@ -137,6 +147,7 @@ class Turns:
             provider=None if model is None else provider_name(model),
             query=asked.query,
             summariser=None if model is None else "other",
+            summariser_price=self._price,
         )
 
     def _sent(self, prepared: Prepared, data: Sequence[Data], more: Sequence[Data]) -> list[ChatMessage]:
@@ -156,18 +167,23 @@ class Turns:
 
     def answered(self, messages: Sequence[Data]) -> None:
         """Begin the summary that is due, if there is an answer among *messages*."""
-        if (prepared := self._taken(messages)) is not None:
+        if not any(message["role"] in ANSWERING for message in messages):
+            return
+        if (prepared := self._taken()) is not None:
             self.session.answered(prepared, ask=Asking(llm=self.llm).ask if self.llm else None)
 
     async def aanswered(self, messages: Sequence[Data]) -> None:
         """Do the same; a summary that is waited for is made in a thread."""
-        if (prepared := self._taken(messages)) is not None:
+        if any(message["role"] in ANSWERING for message in messages):
+            await self.begin()
+
+    async def begin(self) -> None:
+        """Begin the summary that is due after what was prepared last."""
+        if (prepared := self._taken()) is not None:
             ask = Asking(llm=self.llm).ask if self.llm else None
             await asyncio.to_thread(self.session.answered, prepared, ask=ask)
 
-    def _taken(self, messages: Sequence[Data]) -> Prepared | None:
-        if not any(message["role"] in ANSWERING for message in messages):
-            return None
+    def _taken(self) -> Prepared | None:
         with self._lock:
             prepared, self._prepared = self._prepared, None
         return prepared if enabled() else None
