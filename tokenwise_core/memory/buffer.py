@@ -13,6 +13,7 @@ from tokenwise_core.memory.course import NobodyToAsk
 from tokenwise_core.memory.cutting import cut_after, going, going_of, least_first, leaving, left_out, whole
 from tokenwise_core.memory.economics import EPSILON, block_size, break_even
 from tokenwise_core.memory.fitting import fit
+from tokenwise_core.memory.paying import is_above_target, keeps_guard, over
 from tokenwise_core.memory.pins import SHARE, Pins, merge, pinned
 from tokenwise_core.memory.prompts import block_prompt, chunks, extractive, instruction, merge_prompt
 from tokenwise_core.memory.situation import Arranged, Situation
@@ -84,7 +85,7 @@ class BlockSummary:
         ready = situation.ready.get(view.pending.key) if view.pending else None
         if view.pending and ready is not None:
             done = self.committed(situation, view.pending, ready)
-            if self._may_commit(situation, done) or self._is_over(situation, view):
+            if keeps_guard(situation, done, epsilon=self.epsilon) or over(situation, view):
                 view, reasons = done, ["summary"]
                 notes += _left_out(ready)
         elif view.pending and situation.failed >= GIVEN_UP:
@@ -97,7 +98,7 @@ class BlockSummary:
             notes += more
         elif begin and not view.pending:
             view = replace(view, pending=begin, account=view.account.spent(self._price(now)))
-        if self._is_over(situation, view):
+        if over(situation, view):
             short, more = self._fitted(replace(situation, view=view))
             reasons += ["hard limit"] if short != view else []
             view = short
@@ -120,19 +121,9 @@ class BlockSummary:
 
     # Whether --------------------------------------------------------------------------------------------------------
 
-    def _is_over(self, situation: Situation, view: View) -> bool:
-        limit = situation.limits.max_tokens
-        return limit is not None and situation.total(situation.plan(view)) > limit
-
-    def _may_commit(self, situation: Situation, done: View) -> bool:
-        """Say whether the cut, priced as the request that it is made with, keeps the guard."""
-        cost = situation.cost(situation.plan(done))
-        return done.account.allows(cost, situation.everything, epsilon=self.epsilon)
-
     def _next(self, situation: Situation) -> Block | None:
         """Return the block whose summary is worth to be begun now."""
-        plan = situation.plan(situation.view)
-        if situation.total(plan) <= situation.limits.target or situation.view.failures > _patience(situation):
+        if not is_above_target(situation, situation.view) or situation.view.failures > _patience(situation):
             return None
         block = self._block(situation, self._tail(situation))
         return block if block and self._pays(situation, block) else None
@@ -155,10 +146,9 @@ class BlockSummary:
     def _pays(self, situation: Situation, block: Block) -> bool:
         """Say whether the block is large enough, will earn back its cost, and keeps the guard at each step."""
         view, rates, conversation = situation.view, situation.rates, situation.conversation
-        ranges = going_of(situation, block)
-        removed = sum(conversation.tokens(a, b) for a, b in ranges) + sum(
-            summary.tokens for summary in _taken(view, block)
-        )
+        rest = view.summaries[: len(view.summaries) - len(_taken(view, block))]
+        gone = replace(view, summaries=rest, evicted=evicting(view.evicted, *going_of(situation, block)))
+        removed = situation.plan(view).tokens - situation.plan(gone).tokens  # results in it may be cleared already
         summary = self._expected(situation, block)
         kept = conversation.tokens(block.stop, len(conversation))
         growth = situation.growth
@@ -168,13 +158,14 @@ class BlockSummary:
         calls = break_even(removed=removed, kept=kept, summary=summary, rates=rates, summariser_reads=reads)
         if calls > max(view.account.requests, 1):  # as many to come as there have been: nobody knows better
             return False
-        return self._keeps_guard(situation, removed=removed, summary=summary, kept=kept)
+        most = self._longest(situation, block) if situation.waits else summary  # nobody looks again before it is sent
+        return self._keeps_guard(situation, removed=removed, summary=most, kept=kept)
 
     def _keeps_guard(self, situation: Situation, *, removed: int, summary: int, kept: int) -> bool:
         """Say whether our sum stays within the guard when the summary is made, and when it is committed."""
         account, rates, eps = situation.view.account, situation.rates, self.epsilon
         price = self._price(situation)
-        sent = situation.total(situation.plan(situation.view))
+        sent = situation.fixed + situation.plan(situation.view).tokens
         after = sent - removed + summary
         commit = rates.request(after, max(after - kept - summary, 0))
         if situation.waits:
@@ -192,6 +183,12 @@ class BlockSummary:
         start = taken[0].start if taken else block.start
         covered = situation.conversation.tokens(start, block.stop)
         return self._most(situation) + round(min(self.pin_share, EXPECTED_PINS) * covered) + AROUND_MESSAGE
+
+    def _longest(self, situation: Situation, block: Block) -> int:
+        """Return the tokens that a summary with its pins has at most."""
+        taken = _taken(situation.view, block)
+        pins = self._most_pins(situation, taken[0].start if taken else block.start, block.stop)
+        return round(self._most(situation) * LONGEST) + pins + 3 * AROUND_MESSAGE
 
     def _price(self, situation: Situation) -> float:
         """Return what making a summary costs."""
@@ -304,7 +301,7 @@ class BlockSummary:
         """Return a view that fits the hard limit: a summary of the oldest sentences, with ever less of a tail."""
         tail = min(self._tail(situation), max(situation.limits.max_tokens or 0, 0))
         view, notes = situation.view, []
-        while self._is_over(situation, view):
+        while over(situation, view):
             now = replace(situation, view=replace(view, pending=None))
             block = self._block(now, tail)
             if block is not None:
@@ -315,7 +312,7 @@ class BlockSummary:
                 break
             tail //= 2
         now = replace(situation, view=view)
-        rest = leaving(now, keep=0) if self._is_over(situation, view) else []
+        rest = leaving(now, keep=0) if over(situation, view) else []
         if rest:  # questions that were the last once, and stand between blocks
             limit = int((situation.limits.max_tokens or 0) / situation.scale) - situation.fixed
             gone = least_first(now, rest, limit)
