@@ -18,7 +18,10 @@ if TYPE_CHECKING:
     from tokenwise_langchain.cache.runnable import CachedRunnable
     from tokenwise_langchain.callbacks import TokenBreakdownHandler, track_tokens
     from tokenwise_langchain.convert import CoreEmbeddings, LangChainEmbedder
+    from tokenwise_langchain.memory.classic import TokenwiseSummaryMemory
+    from tokenwise_langchain.memory.history import SummaryBufferHistory
     from tokenwise_langchain.memory.middleware import SummaryBufferMiddleware
+    from tokenwise_langchain.memory.runnable import SummaryBufferRunnable
     from tokenwise_langchain.ordering import in_order
     from tokenwise_langchain.testing import ReplayChatModel
 
@@ -29,8 +32,11 @@ _HOMES = {
     "LangChainEmbedder": "convert",
     "ReplayChatModel": "testing",
     "SemanticCacheMiddleware": "cache.middleware",
-    "SummaryBufferMiddleware": "memory.middleware",
+    "SummaryBufferHistory": "memory",
+    "SummaryBufferMiddleware": "memory",
+    "SummaryBufferRunnable": "memory",
     "TokenBreakdownHandler": "callbacks",
+    "TokenwiseSummaryMemory": "memory",
     "in_order": "ordering",
     "track_tokens": "callbacks",
 }
@@ -42,8 +48,11 @@ __all__ = [
     "LangChainEmbedder",
     "ReplayChatModel",
     "SemanticCacheMiddleware",
+    "SummaryBufferHistory",
     "SummaryBufferMiddleware",
+    "SummaryBufferRunnable",
     "TokenBreakdownHandler",
+    "TokenwiseSummaryMemory",
     "in_order",
     "track_tokens",
 ]

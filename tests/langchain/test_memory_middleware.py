@@ -22,8 +22,9 @@ from langgraph.graph import END, START, MessagesState, StateGraph
 from langgraph.types import Command, interrupt
 from pydantic import BaseModel
 
+from tests.langchain.memories import FILLER, LEXICAL, SUMMARY, answers, asked, eager, is_for_summary, sent
 from tokenwise_core.cache import SemanticCache
-from tokenwise_core.memory import BlockSummary, Memory, Rates, Recall, ToolResults, View
+from tokenwise_core.memory import Memory, ToolResults, View
 from tokenwise_core.scoping import scope
 from tokenwise_core.switch import disable, enable
 from tokenwise_langchain import (
@@ -32,26 +33,6 @@ from tokenwise_langchain import (
     TokenBreakdownHandler,
     in_order,
 )
-
-SUMMARY = "The customer's order is A-17."
-LEXICAL = Recall(embedder=None)
-FILLER = "There is a little more to be said about it, and then some more again. " * 3
-
-
-def eager(**settings: Any) -> Memory:
-    """A memory that cuts as soon as it may, and makes summaries before the answer is handed on."""
-    rates = Rates(read=1.0, write=1.0, output=1.0)
-    settings = {"rates": rates, "target_tokens": 400, "summaries": "after_answer", "recall": None, **settings}
-    return Memory(BlockSummary(epsilon=1_000.0, summary_tokens=40), **settings)
-
-
-def is_for_summary(messages: list[BaseMessage]) -> bool:
-    return isinstance(messages[-1], HumanMessage) and "List the facts" in messages[-1].text
-
-
-def answers(messages: list[BaseMessage]) -> str:
-    """Answer as an assistant, or as a summariser where that is what is asked."""
-    return SUMMARY if is_for_summary(messages) else f"Noted. {FILLER}"
 
 
 def talk(agent: Any, turns: int, *, thread: str = "t", first: int = 0) -> dict[str, Any]:
@@ -63,16 +44,6 @@ def talk(agent: Any, turns: int, *, thread: str = "t", first: int = 0) -> dict[s
 
 def thread_of(name: str) -> Any:
     return {"configurable": {"thread_id": name}}
-
-
-def sent(model: Any) -> list[list[BaseMessage]]:
-    """The application's own requests, as the model got them."""
-    return [messages for messages in model._asked if not is_for_summary(messages)]
-
-
-def asked(model: Any) -> list[list[BaseMessage]]:
-    """The requests for summaries."""
-    return [messages for messages in model._asked if is_for_summary(messages)]
 
 
 @pytest.fixture

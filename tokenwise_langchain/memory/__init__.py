@@ -6,16 +6,33 @@ Each projects messages into core's conversation (`mirror`, `stored`) and builds 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from tokenwise_core._optional import require
 from tokenwise_core.lazy import loader
 
 if TYPE_CHECKING:
+    from tokenwise_langchain.memory.classic import TokenwiseSummaryMemory
+    from tokenwise_langchain.memory.history import SummaryBufferHistory
     from tokenwise_langchain.memory.middleware import SummaryBufferMiddleware
+    from tokenwise_langchain.memory.runnable import SummaryBufferRunnable
 
-__all__ = ["SummaryBufferMiddleware"]
+_HOMES = {
+    "SummaryBufferHistory": "history",
+    "SummaryBufferMiddleware": "middleware",
+    "SummaryBufferRunnable": "runnable",
+    "TokenwiseSummaryMemory": "classic",
+}
 
-__getattr__ = loader(__name__, {"SummaryBufferMiddleware": "middleware"})
+__all__ = ["SummaryBufferHistory", "SummaryBufferMiddleware", "SummaryBufferRunnable", "TokenwiseSummaryMemory"]
+
+_load = loader(__name__, _HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    if name == "TokenwiseSummaryMemory":
+        require("langchain_classic", extra="classic")
+    return _load(name)
 
 
 def __dir__() -> list[str]:

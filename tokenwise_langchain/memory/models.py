@@ -45,3 +45,11 @@ def usage_of(messages: Sequence[BaseMessage]) -> Usage | None:
         return None
     reply = Reply(LLMResult(generations=[[ChatGeneration(message=answers[0])]]))
     return None if reply.is_cache_hit else reply.answered().usage
+
+
+def answered_by(answer: AIMessage | None) -> tuple[str | None, str | None]:
+    """Return the names of the model and the provider that gave *answer*, as its metadata tells them."""
+    metadata = answer.response_metadata if answer is not None else {}
+    names = (metadata.get("model_name"), metadata.get("model_provider"))
+    model, provider = (name if isinstance(name, str) else None for name in names)
+    return model, provider

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from langchain_core.language_models import BaseChatModel, LanguageModelInput
+from langchain_core.language_models import BaseLanguageModel, LanguageModelInput
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 from langchain_core.runnables import Runnable, RunnableConfig
 
@@ -22,7 +22,8 @@ _UNSEEN = "nostream"
 """LangGraph's tag for what its streams of messages leave out."""
 _THINKING = ("reasoning", "reasoning_effort", "thinking", "thinking_budget", "effort")
 
-Model = Runnable[LanguageModelInput, AIMessage]
+LanguageModel = BaseLanguageModel[Any]
+Model = Runnable[LanguageModelInput, Any]
 Shown = Callable[[], Sequence[BaseMessage]]
 
 
@@ -33,7 +34,7 @@ class Summarizer:
     cache. An answer that calls tools is no summary.
     """
 
-    def __init__(self, model: BaseChatModel, *, bound: Model | None = None, shown: Shown | None = None) -> None:
+    def __init__(self, model: LanguageModel, *, bound: Model | None = None, shown: Shown | None = None) -> None:
         self._model, self._bound, self._shown = model, bound or model, shown
 
     def ask(self, ask: Ask) -> str:
@@ -59,7 +60,9 @@ class Summarizer:
         return _within(self._model, limit), [HumanMessage(ask.prompt)]
 
 
-def _text(answer: AIMessage) -> str:
+def _text(answer: AIMessage | str) -> str:
+    if isinstance(answer, str):  # a string model's
+        return answer
     return "" if answer.tool_calls or answer.invalid_tool_calls else read_content(answer.content)[0]
 
 
@@ -67,15 +70,15 @@ def _within(model: Model, limit: Mapping[str, int]) -> Model:
     return model.bind(**limit) if limit else model
 
 
-def _limit(model: BaseChatModel, tokens: int | None) -> dict[str, int]:
+def _limit(model: LanguageModel, tokens: int | None) -> dict[str, int]:
     """Return the parameter that bounds an answer, for a model known not to think: thoughts count, and leave no answer.
 
     Where nobody knows, the instruction alone says how long the summary is to be.
     """
-    profile = model.profile
+    profile = getattr(model, "profile", None)
     if tokens is None or not profile or profile.get("reasoning_output"):
         return {}
-    fields = type(model).model_fields
+    fields = getattr(type(model), "model_fields", {})
     if any(getattr(model, name, None) for name in _THINKING if name in fields):
         return {}
     name = next((name for name in ("max_tokens", "max_output_tokens") if name in fields), None)

@@ -1,0 +1,93 @@
+"""`SummaryBufferHistory`: a message history whose log is whole and whose messages fit."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from langchain_core.chat_history import BaseChatMessageHistory
+from langchain_core.messages import BaseMessage
+
+from tokenwise_core.memory.engine import Memory
+from tokenwise_core.memory.usage import MemoryUsage
+from tokenwise_core.switch import enabled
+from tokenwise_langchain.memory.log import log_of
+from tokenwise_langchain.memory.summarizer import LanguageModel
+from tokenwise_langchain.memory.turns import Reading, reading
+from tokenwise_langchain.runs import Guard
+
+
+class SummaryBufferHistory(BaseChatMessageHistory):
+    """The history of one session, kept in *memory*'s session store: all of it, and shown as far as it pays.
+
+    >>> memory = Memory(target_tokens=2_000, sessions="sqlite:///sessions.sqlite")
+    >>> chain = RunnableWithMessageHistory(model, lambda session: SummaryBufferHistory(session, memory))
+
+    `messages` is what the model is to be shown: summaries as messages in the user's role, then the latest turns. It
+    stays the same until messages are added. `full_messages()` is the log, to which messages are only ever appended.
+    *summarizer* makes summaries; without one, sentences of the conversation stand in. *fixed_tokens* is what the prompt
+    holds beside the history.
+
+    Turns of one session may run at the same time under `RunnableWithMessageHistory`, in several threads and processes:
+    no message is lost, none is stored twice. LangChain calls that class, and histories, deprecated: for agents use
+    `SummaryBufferMiddleware`.
+    """
+
+    def __init__(
+        self,
+        session_id: str,
+        memory: Memory,
+        *,
+        summarizer: LanguageModel | None = None,
+        fixed_tokens: int = 0,
+    ) -> None:
+        super().__init__()
+        self.session_id, self.memory = session_id, memory
+        self._summarizer, self._fixed_tokens = summarizer, fixed_tokens
+        self._log, self._guard = log_of(memory, session_id), Guard("memory")
+
+    @property
+    def messages(self) -> list[BaseMessage]:  # type: ignore[override]  # the base declares an attribute, or property
+        """What the model is to be shown; copies."""
+        return self._read(reading())
+
+    async def aget_messages(self) -> list[BaseMessage]:
+        """Return the same without blocking the event loop."""
+        return await asyncio.to_thread(self._read, reading())
+
+    def messages_for(self, question: Sequence[BaseMessage]) -> list[BaseMessage]:
+        """Return what the model is to be shown before *question*: with what was recalled for it."""
+        return self._read(Reading(question=question))
+
+    def full_messages(self) -> list[BaseMessage]:
+        """Return all messages ever added; copies."""
+        return self._log.all()
+
+    def add_messages(self, messages: Sequence[BaseMessage]) -> None:
+        """Append *messages*; an answer among them begins the summary that is due."""
+        if messages:
+            self._log.append(messages, self._summarizer if enabled() else None)
+
+    async def aadd_messages(self, messages: Sequence[BaseMessage]) -> None:
+        """Do the same without blocking the event loop."""
+        await asyncio.to_thread(self.add_messages, messages)
+
+    def clear(self) -> None:
+        """Forget the session: messages, summaries, originals; raises `StoreError` where they are still there."""
+        self._log.clear()
+
+    async def aclear(self) -> None:
+        """Do the same without blocking the event loop."""
+        await asyncio.to_thread(self.clear)
+
+    def usage(self) -> MemoryUsage:
+        """Return what the session holds and shows: tokens in all, by role, summaries, stable prefix."""
+        return self._log.usage()
+
+    def _read(self, read: Reading) -> list[BaseMessage]:
+        if read.sent is not None:
+            return self._log.of_turn(read.sent)
+        if enabled():
+            with self._guard("show a history"):
+                return self._log.shown(read.question, self._summarizer, fixed_tokens=self._fixed_tokens)
+        return self._log.all()
