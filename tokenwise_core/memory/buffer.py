@@ -35,6 +35,8 @@ LONGEST = 1.3
 
 EXPECTED_PINS = 0.015
 """What pins take of the tokens that they stand for, as measured: 1 % of a chat, 2.5 % of a dense tool run."""
+CLOSE = 0.75
+"""Share of the hard limit from which on a summary is begun though it does not pay: it is going to be needed."""
 GIVEN_UP = 4
 """Failures after which a block is no longer tried, until it has grown."""
 
@@ -126,7 +128,17 @@ class BlockSummary:
         if not is_above_target(situation, situation.view) or situation.view.failures > _patience(situation):
             return None
         block = self._block(situation, self._tail(situation))
-        return block if block and self._pays(situation, block) else None
+        return block if block and (self._pays(situation, block) or self._is_close(situation)) else None
+
+    def _is_close(self, situation: Situation) -> bool:
+        """Say whether the hard limit is going to force a cut, whatever it costs: then better by a model's summary.
+
+        Of a summariser that reads the conversation from the provider's cache one pays before that.
+        """
+        limit = situation.limits.max_tokens
+        if limit is None or not situation.has_model or situation.reuses_prefix:
+            return False
+        return situation.total(situation.plan(situation.view)) > CLOSE * limit
 
     def _tail(self, situation: Situation) -> int:
         return self.tail_tokens if self.tail_tokens is not None else max(situation.limits.target // 32, 1)
