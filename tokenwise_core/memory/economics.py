@@ -131,7 +131,11 @@ class Account:
 
         The regret guard: our sum never stands above (1+ε) × that of sending everything.
         """
-        return self.ours + cost <= (1 + epsilon) * (self.everything + everything)
+        return self.slack(cost, everything, epsilon=epsilon) >= 0
+
+    def slack(self, cost: float = 0.0, everything: float = 0.0, *, epsilon: float = EPSILON) -> float:
+        """Return what the guard leaves us to spend beside *cost*; below 0 where we stand above it."""
+        return (1 + epsilon) * (self.everything + everything) - (self.ours + cost)
 
     @property
     def relative(self) -> float | None:

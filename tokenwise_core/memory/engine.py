@@ -23,6 +23,7 @@ from tokenwise_core.memory.cutting import whole
 from tokenwise_core.memory.economics import Account, Rates
 from tokenwise_core.memory.hygiene import cleared, originals, tidied
 from tokenwise_core.memory.learned import Learned
+from tokenwise_core.memory.paying import recall_room
 from tokenwise_core.memory.plan import Keep, Plan, Put
 from tokenwise_core.memory.prefix import marks
 from tokenwise_core.memory.recall import Recall
@@ -300,18 +301,12 @@ class Memory:
         query = request.query or conversation.messages[asked].text
         if asked < view.cut or not recaller.recall.is_for(query):
             return replace(view, slot=None)
-        budget = self._room(situation, view, recaller.recall)
+        budget = recall_room(situation, view, recaller.recall.budget(situation.limits.target))
         evicted = view.evicted
         slot: Slot | None = yield Work(
             lambda: recaller.find(conversation, evicted, query, budget=budget), otherwise=None
         )
         return replace(view, slot=slot or Slot(turn=asked, digest=digest, text="", tokens=0))
-
-    def _room(self, situation: Situation, view: View, recall: Recall) -> int:
-        """Return what recall may take: its own budget, and what the hard limit leaves."""
-        limit = situation.limits.max_tokens
-        budget = recall.budget(situation.limits.target)
-        return budget if limit is None else min(budget, limit - situation.total(situation.plan(view)))
 
     def _finished(self, situation: Situation, arranged: Arranged, now: float) -> Prepared:
         conversation, view = situation.conversation, arranged.view

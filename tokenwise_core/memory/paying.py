@@ -51,6 +51,20 @@ def pays(situation: Situation, done: View, *, epsilon: float = EPSILON) -> bool:
     return before.tokens - after.tokens >= least
 
 
+def recall_room(situation: Situation, view: View, budget: int) -> int:
+    """Return what recall may take of its *budget*: what the hard limit leaves, and what half of the guard's ε does.
+
+    The other half is left for the next summary. Where everything would not fit, recall is not compared with it.
+    """
+    limit, plan = situation.limits.max_tokens, situation.plan(view)
+    if limit is not None:
+        budget = min(budget, limit - situation.total(plan))
+    if limit is not None and situation.full * situation.scale > limit:
+        return budget
+    slack = view.account.slack(situation.cost(plan), situation.everything, epsilon=EPSILON / 2)
+    return min(budget, int(slack / situation.rates.write))
+
+
 def steady(rates: Rates, tokens: int) -> float:
     """Return what a context of *tokens* costs each time that it is sent again.
 
