@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from cachetools import LRUCache
 
+from tokenwise_core import process
 from tokenwise_core.deadline import Workers
 from tokenwise_core.errors import BadInput
 from tokenwise_core.flow import Asker, AsyncAsker, run
@@ -108,6 +109,7 @@ class Memory:
         self._begin()
 
     def _begin(self) -> None:
+        self._pid = process.pid
         self._workers = Workers(max_threads=8, name="tokenwise-memory")
         self._count = message_counter(self.counter.text)
         self._conversations: LRUCache[str, Conversation] = LRUCache(_CONVERSATIONS)
@@ -117,6 +119,11 @@ class Memory:
         self._recaller = Recaller(self.recall, count=self.counter.text) if self.recall else None
         self._counters = Counters()
 
+    def _own(self) -> None:
+        """Begin anew in a forked child: a lock that another thread held is never let go there."""
+        if self._pid != process.pid:
+            self._begin()
+
     # Conversations ----------------------------------------------------------------------------------------------------
 
     @contextmanager
@@ -125,6 +132,7 @@ class Memory:
 
         Each borrower has it alone; who comes second at the same time gets one of its own, and reads the history anew.
         """
+        self._own()
         with self._lock:
             conversation = self._conversations.pop(id, None) or Conversation(id, self._count)
         try:
@@ -147,6 +155,7 @@ class Memory:
         *ask* puts questions to the summariser; needed for inline summaries only.
         """
         request = request or Request()
+        self._own()
         try:
             return drive(self._prepared(conversation, view, request), ask, self._workers, self._deadline_s)
         except Exception as error:  # fail-open: what was shown last, and what came since
@@ -157,6 +166,7 @@ class Memory:
     ) -> Prepared:
         """Do the same without blocking the event loop."""
         request = request or Request()
+        self._own()
         try:
             course = self._prepared(conversation, view, request)
             return await adrive(course, ask, self._workers, self._deadline_s)
@@ -168,6 +178,7 @@ class Memory:
 
         *ask* puts questions to the summariser; without it no summary of a model's is made. Never raises.
         """
+        self._own()
         try:
             self._answered(prepared, usage, ask)
         except Exception as error:  # fail-open
@@ -383,6 +394,7 @@ class Memory:
 
     def stats(self) -> MemoryStats:
         """Return what this memory has done in this process."""
+        self._own()
         recaller = self._recaller
         return self._counters.stats(
             summaries=self._summariser.counts, lexical_only=recaller.lexical_only if recaller else 0
@@ -390,6 +402,7 @@ class Memory:
 
     def drain(self, timeout_s: float = 60.0) -> bool:
         """Wait until no summary is in the making and all that left the context is searchable; False past the time."""
+        self._own()
         until = time.monotonic() + timeout_s
         made = self._summariser.drain(timeout_s)
         left = max(0.0, until - time.monotonic())
@@ -406,7 +419,8 @@ class Memory:
 
     def __getstate__(self) -> dict[str, Any]:
         left_out = (
-            "_workers", "_conversations", "_lock", "_learned", "_summariser", "_recaller", "_counters", "_count",
+            "_pid", "_workers", "_conversations", "_lock", "_learned", "_summariser", "_recaller", "_counters",
+            "_count",
         )  # fmt: skip
         return {name: value for name, value in self.__dict__.items() if name not in left_out}
 

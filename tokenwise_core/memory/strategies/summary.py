@@ -50,10 +50,10 @@ class Summary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hybrid:
-    """Summarise what is old, from more than *after_turns* turns on; then the least important goes (S1-18).
+    """From more than *after_turns* turns on what is old is summarised; before, the least important goes (S1-18).
 
-    At the hard limit a summary that is ready is used, then the least important goes, the rest of it with any
-    importance: no model is waited for.
+    At the hard limit a summary that is ready is used, then the least important goes, at last what matters too: no model
+    is waited for.
     """
 
     after_turns: int = 10
@@ -76,13 +76,12 @@ class Hybrid:
 
     def arrange(self, situation: Situation) -> Flow[Arranged]:
         """Do as much of it as pays, and what must be."""
-        conversation = situation.conversation
-        arranged = Arranged(view=situation.view)
-        if situation.view.pending or conversation.turns(len(conversation)) > self.after_turns:
+        conversation, view = situation.conversation, situation.view
+        if view.pending or conversation.turns(len(conversation)) > self.after_turns:
             soft = replace(situation, limits=replace(situation.limits, max_tokens=None))
             arranged = yield from self._summary.arrange(soft)
-        if arranged.view.pending is None and not arranged.reason:
-            arranged = self._less(replace(situation, view=arranged.view), arranged)
+        else:
+            arranged = self._less(situation)
         cut = self._by_importance
         return fitted(situation, arranged, cut, low_water=self.low_water, keep=self.keep_messages)
 
@@ -93,12 +92,11 @@ class Hybrid:
     def _by_importance(self, situation: Situation, room: int, keep: int) -> View:
         return Importance(score=self.score).cut(situation, room, keep)
 
-    def _less(self, situation: Situation, arranged: Arranged) -> Arranged:
-        """Let the least important go where no summary is on its way and that pays."""
+    def _less(self, situation: Situation) -> Arranged:
+        """Let the least important go where that pays."""
         view = situation.view
-        if not is_above_target(situation, view):
-            return arranged
-        done = self._by_importance(situation, room(situation, self.low_water), self.keep_messages)
-        if done == view or not pays(situation, done, epsilon=self.epsilon):
-            return arranged
-        return replace(arranged, view=done, reason="importance")
+        if is_above_target(situation, view):
+            done = self._by_importance(situation, room(situation, self.low_water), self.keep_messages)
+            if done != view and pays(situation, done, epsilon=self.epsilon):
+                return Arranged(view=done, reason="importance")
+        return Arranged(view=view)
