@@ -37,12 +37,15 @@ def cut_after(situation: Situation, *, tail: int, start: int) -> int:
 
 
 def first_open(conversation: Conversation, start: int) -> int:
-    """Return where the first unit behind *start* begins that still waits for a result; the end where none does.
+    """Return where the first unit behind *start* begins that still waits for a result, or for the model to read it.
 
-    A call that had no result when the user went on is taken for abandoned.
+    The end where none does. A call that had no result when the user went on is taken for abandoned; results at the end
+    are those that the model asked for, and has not seen.
     """
-    since = max(start, conversation.last_user or 0)
+    since, messages = max(start, conversation.last_user or 0), conversation.messages
     waiting = [at for at in conversation.units.waiting if at >= since]
+    if messages and messages[-1].role == "tool":
+        waiting.append(len(messages) - 1)
     return conversation.units.border(min(waiting)) if waiting else len(conversation)
 
 
