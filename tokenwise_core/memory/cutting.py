@@ -61,8 +61,20 @@ def may_go(situation: Situation, start: int, stop: int) -> Iterator[Unit]:
 
 
 def going(situation: Situation, start: int, stop: int) -> tuple[Range, ...]:
-    """Return the ranges within [start, stop) that may go."""
-    return evicting([(unit.start, unit.stop) for unit in may_go(situation, start, stop)])
+    """Return the ranges within [start, stop) that may go.
+
+    Without pins of the application's own it costs what stays, not what goes: a long history that no cut pays for is
+    looked at on each request.
+    """
+    if situation.is_pinned is not None:
+        return evicting([(unit.start, unit.stop) for unit in may_go(situation, start, stop)])
+    units, asked = situation.conversation.units, situation.conversation.last_user
+    first, last = units.border_from(start), units.border(stop)
+    stays = units.pinned(first, last)
+    if asked is not None and first <= asked < last:
+        stays.append(asked)
+    spared = [units[units.unit_at(position)] for position in stays]
+    return without(evicting([(first, last)]), evicting([(unit.start, unit.stop) for unit in spared]))
 
 
 def going_of(situation: Situation, block: Block) -> tuple[Range, ...]:

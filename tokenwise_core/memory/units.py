@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -36,7 +36,7 @@ class Units:
         self._starts: list[int] = []
         self._length = 0
         self._roles: list[str] = []
-        self._pinned: list[bool] = []
+        self._pinned: list[int] = []
         self._waiting: dict[str, int] = {}
         self._called: dict[str, int] = {}
         self._unnamed: list[int] = []
@@ -47,6 +47,8 @@ class Units:
         """Append one message."""
         at = self._length
         self._length += 1
+        if message.role in _PINNED_ROLES:
+            self._pinned.append(at)
         call = self._call_of(message) if message.role == "tool" else None
         if call is not None:
             self._join(call)
@@ -55,7 +57,6 @@ class Units:
             return  # without a call it stays with what stands before it
         self._starts.append(at)
         self._roles.append(message.role)
-        self._pinned.append(message.role in _PINNED_ROLES)
         for made in message.tool_calls:
             if made.id is None:
                 self._unnamed.append(at)
@@ -73,8 +74,7 @@ class Units:
     def _join(self, call: int) -> None:
         """Make one unit of all from the unit of the message at *call* to the end."""
         first = self.unit_at(call)
-        self._pinned[first] = any(self._pinned[first:])
-        del self._starts[first + 1 :], self._roles[first + 1 :], self._pinned[first + 1 :]
+        del self._starts[first + 1 :], self._roles[first + 1 :]
 
     @property
     def waiting(self) -> tuple[int, ...]:
@@ -97,7 +97,7 @@ class Units:
             stop=stop,
             role=self._roles[number],
             is_open=any(start <= call < stop for call in self.waiting),
-            is_pinned=self._pinned[number],
+            is_pinned=bool(self.pinned(start, stop)),
         )
 
     def between(self, start: int, stop: int) -> Iterator[Unit]:
@@ -111,6 +111,15 @@ class Units:
                 return
             yield unit
             number += 1
+
+    def pinned(self, start: int, stop: int) -> list[int]:
+        """Return the positions of the system messages within [start, stop)."""
+        return self._pinned[bisect_left(self._pinned, start) : bisect_left(self._pinned, stop)]
+
+    def border_from(self, position: int) -> int:
+        """Return the first border of units at or behind *position*."""
+        at = bisect_left(self._starts, position)
+        return self._starts[at] if at < len(self._starts) else self._length
 
     def border(self, position: int) -> int:
         """Return the last border of units at or before *position*: a cut there tears nothing."""
