@@ -30,8 +30,9 @@ from tokenwise_core.errors import BadInput
 from tokenwise_core.memory import Memory
 from tokenwise_core.stack import Lever, Stack
 from tokenwise_llamaindex.cache.lever import CacheLever, Question
-from tokenwise_llamaindex.calls import Answering, Asked, FilledIn, LLMAnswer, LLMCall, asked_by, asked_in, offered
+from tokenwise_llamaindex.calls import Asked, FilledIn, LLMAnswer, LLMCall, asked_by, asked_in, offered
 from tokenwise_llamaindex.memory.lever import MemoryLever
+from tokenwise_llamaindex.recent import Recent
 
 _MIRRORED = (
     "callback_manager", "rate_limiter", "system_prompt", "messages_to_prompt", "completion_to_prompt", "output_parser",
@@ -42,7 +43,6 @@ _MIRRORED = (
 _CALLS = (
     "chat", "achat", "stream_chat", "astream_chat", "complete", "acomplete", "stream_complete", "astream_complete",
 )  # fmt: skip
-_MODEL = Answering()
 _UNKNOWN = Asked()
 
 
@@ -64,6 +64,7 @@ class TokenwiseLLM(FunctionCallingLLM):
 
     inner: SerializeAsAny[LLM] = Field(description="The model that is asked.", exclude=True, repr=False)
     _stack: Stack[LLMCall, LLMAnswer] = PrivateAttr()
+    _model: Recent = PrivateAttr(default_factory=Recent)
     _given: dict[str, Any] = PrivateAttr()
 
     def __init__(
@@ -100,6 +101,11 @@ class TokenwiseLLM(FunctionCallingLLM):
     def memory(self) -> Memory | None:
         """The memory that shortens conversations."""
         return cast("Memory | None", self._given["memory"])
+
+    @property
+    def recent(self) -> Recent:
+        """What was sent last: a memory's summaries can be asked behind it."""
+        return self._model
 
     @override
     def to_payload(self) -> dict[str, Any]:
@@ -154,39 +160,39 @@ class TokenwiseLLM(FunctionCallingLLM):
 
     def _chat(self, asked: Asked, messages: Sequence[ChatMessage], **params: Any) -> ChatResponse:
         call = LLMCall(llm=self.inner, messages=messages, params=params, asked=asked)
-        return cast("ChatResponse", self._stack.call(call, _MODEL).response)
+        return cast("ChatResponse", self._stack.call(call, self._model).response)
 
     async def _achat(self, asked: Asked, messages: Sequence[ChatMessage], **params: Any) -> ChatResponse:
         call = LLMCall(llm=self.inner, messages=messages, params=params, asked=asked)
-        return cast("ChatResponse", (await self._stack.acall(call, _MODEL)).response)
+        return cast("ChatResponse", (await self._stack.acall(call, self._model)).response)
 
     def _stream_chat(self, asked: Asked, messages: Sequence[ChatMessage], **params: Any) -> ChatResponseGen:
         call = LLMCall(llm=self.inner, messages=messages, params=params, asked=asked, streamed=True)
-        return cast("ChatResponseGen", self._stack.stream(call, _MODEL))
+        return cast("ChatResponseGen", self._stack.stream(call, self._model))
 
     async def _astream_chat(self, asked: Asked, messages: Sequence[ChatMessage], **params: Any) -> ChatResponseAsyncGen:
         call = LLMCall(llm=self.inner, messages=messages, params=params, asked=asked, streamed=True)
-        return cast("ChatResponseAsyncGen", await self._stack.astream(call, _MODEL))
+        return cast("ChatResponseAsyncGen", await self._stack.astream(call, self._model))
 
     def _complete(self, asked: Asked, prompt: str, formatted: bool = False, **params: Any) -> CompletionResponse:
         call = LLMCall(llm=self.inner, prompt=prompt, formatted=formatted, params=params, asked=asked)
-        return cast("CompletionResponse", self._stack.call(call, _MODEL).response)
+        return cast("CompletionResponse", self._stack.call(call, self._model).response)
 
     async def _acomplete(self, asked: Asked, prompt: str, formatted: bool = False, **params: Any) -> CompletionResponse:
         call = LLMCall(llm=self.inner, prompt=prompt, formatted=formatted, params=params, asked=asked)
-        return cast("CompletionResponse", (await self._stack.acall(call, _MODEL)).response)
+        return cast("CompletionResponse", (await self._stack.acall(call, self._model)).response)
 
     def _stream_complete(
         self, asked: Asked, prompt: str, formatted: bool = False, **params: Any
     ) -> CompletionResponseGen:
         call = LLMCall(llm=self.inner, prompt=prompt, formatted=formatted, params=params, asked=asked, streamed=True)
-        return cast("CompletionResponseGen", self._stack.stream(call, _MODEL))
+        return cast("CompletionResponseGen", self._stack.stream(call, self._model))
 
     async def _astream_complete(
         self, asked: Asked, prompt: str, formatted: bool = False, **params: Any
     ) -> CompletionResponseAsyncGen:
         call = LLMCall(llm=self.inner, prompt=prompt, formatted=formatted, params=params, asked=asked, streamed=True)
-        return cast("CompletionResponseAsyncGen", await self._stack.astream(call, _MODEL))
+        return cast("CompletionResponseAsyncGen", await self._stack.astream(call, self._model))
 
     @override
     def _extend_messages(self, messages: list[ChatMessage]) -> list[ChatMessage]:

@@ -76,12 +76,24 @@ class Asking:
         return [*self.sent, asked], {**self.params, **limits}
 
 
+def followed(sent: Sequence[ChatMessage], answer: ChatMessage | None) -> Sequence[ChatMessage]:
+    """Return the conversation with its answer: some models insist that user and assistant take turns.
+
+    One that calls tools is left off: its results are not there yet.
+    """
+    if answer is None or answer.role is not MessageRole.ASSISTANT or not answer.content or _calls(answer):
+        return sent
+    return [*sent, answer]
+
+
+def _calls(message: ChatMessage) -> bool:
+    wired = message.additional_kwargs.get("tool_calls")
+    return bool(wired) or any(isinstance(block, ToolCallBlock) for block in message.blocks)
+
+
 def said(response: ChatResponse) -> str:
     """Return the text of an answer; one that calls tools has none."""
-    message = response.message
-    if any(isinstance(block, ToolCallBlock) for block in message.blocks) or message.additional_kwargs.get("tool_calls"):
-        return ""
-    return message.content or ""
+    return "" if _calls(response.message) else response.message.content or ""
 
 
 def bound(llm: LLM, question: Ask) -> dict[str, int]:

@@ -70,6 +70,7 @@ class SummaryBufferMemory(BaseMemory):
         memory: Memory | None = None,
         messages: Sequence[Mapping[str, Any]] = (),
         view: Mapping[str, Any] | None = None,
+        made: Mapping[str, Any] | None = None,
         summarised: bool = False,
         class_name: str = "",
     ) -> None:
@@ -87,7 +88,7 @@ class SummaryBufferMemory(BaseMemory):
         super().__init__(**fields)
         self._turns = Turns(memory, self.session_id, llm=_restored(llm) if summarised else llm)
         if messages:
-            self._turns.restore({"messages": messages, "view": view})
+            self._turns.restore({"messages": messages, "view": view, "made": made or {}})
 
     @classmethod
     def class_name(cls) -> str:

@@ -25,7 +25,7 @@ from tokenwise_llamaindex import snapshots
 from tokenwise_llamaindex.cache.parameters import provider_name
 from tokenwise_llamaindex.calls import LLMAnswer, LLMCall
 from tokenwise_llamaindex.convert import api_of, to_answered, to_prompt
-from tokenwise_llamaindex.memory.asking import Asking, is_ours
+from tokenwise_llamaindex.memory.asking import Asking, followed, is_ours
 from tokenwise_llamaindex.memory.messages import HEADS, MemoryMessage, opened, shown
 from tokenwise_llamaindex.memory.seen import Seen
 
@@ -133,7 +133,8 @@ class _Learning:
 
     def now(self) -> None:
         """Tell the memory; begin the summary that is due."""
-        sent = _answered(self.sent, self.answer)
+        response = self.answer.response
+        sent = followed(self.sent, response.message if isinstance(response, ChatResponse) else None)
         asking = Asking(llm=self.call.llm, sent=sent, params=self.call.params)
         self.memory.answered(self.prepared, usage=_usage(self.call, self.answer), ask=asking.ask)
 
@@ -189,20 +190,6 @@ def _name(messages: Sequence[ChatMessage]) -> str:
 
 def _calls(message: ChatMessage) -> list[str | None]:
     return [block.tool_call_id for block in message.blocks if isinstance(block, ToolCallBlock)]
-
-
-def _answered(sent: Sequence[ChatMessage], answer: LLMAnswer) -> Sequence[ChatMessage]:
-    """Return the conversation with its answer: some models insist that user and assistant take turns.
-
-    One that calls tools is left off: its results are not there yet.
-    """
-    response = answer.response
-    if not isinstance(response, ChatResponse) or response.message.role is not MessageRole.ASSISTANT:
-        return sent
-    message = response.message
-    if not message.content or _calls(message) or message.additional_kwargs.get("tool_calls"):
-        return sent
-    return [*sent, message]
 
 
 def _usage(call: LLMCall, answer: LLMAnswer) -> Usage | None:

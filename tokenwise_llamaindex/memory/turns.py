@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 from uuid import uuid4
 
 from llama_index.core.base.llms.types import ChatMessage, MessageRole
@@ -22,9 +22,10 @@ from tokenwise_core.outcome import Outcome
 from tokenwise_core.scoping import current_scope
 from tokenwise_core.switch import enabled
 from tokenwise_llamaindex.cache.parameters import provider_name
-from tokenwise_llamaindex.memory.asking import Asking
+from tokenwise_llamaindex.memory.asking import Asking, followed
 from tokenwise_llamaindex.memory.log import Log
-from tokenwise_llamaindex.memory.messages import ANSWERING, ASKING, written
+from tokenwise_llamaindex.memory.messages import ANSWERING, ASKING, read, written
+from tokenwise_llamaindex.recent import Recent
 
 log = logging.getLogger("tokenwise.memory")
 
@@ -60,6 +61,8 @@ class Turns:
         self._lock = threading.Lock()
         self._prepared: Prepared | None = None
         self._view: View | None = None
+        self._shown: list[ChatMessage] = []
+        self._follows = False  # whether the last request was seen on its way, so that one can ask behind it
         self._last: str | None = None
 
     # The log ----------------------------------------------------------------------------------------------------------
@@ -83,6 +86,7 @@ class Turns:
         """Forget the session."""
         with self._lock:
             self._prepared, self._view, self._last, self.outcome = None, None, None, None
+            self._shown = []
         self.session.clear()
 
     def history(self) -> list[ChatMessage]:
@@ -98,7 +102,7 @@ class Turns:
         if not self._is_request(asked):
             return self._looked_at(asked)
         more = self._more(asked)
-        ask = Asking(llm=self.llm).ask if self.llm else None
+        ask = Asking(llm=model).ask if (model := self._model()) else None
         return self._sent(*self.session.prepare(self._request(asked), more=more, ask=ask), more)
 
     async def ashow(self, asked: Asked) -> list[ChatMessage]:
@@ -108,12 +112,12 @@ class Turns:
         if not await self.work(lambda: self._is_request(asked)):
             return await self.work(lambda: self._looked_at(asked))
         more = self._more(asked)
-        ask = Asking(llm=self.llm).aask if self.llm else None
+        ask = Asking(llm=model).aask if (model := self._model()) else None
         return self._sent(*await self.session.aprepare(self._request(asked), more=more, ask=ask), more)
 
     async def prepared(self, asked: Asked) -> tuple[Prepared, int]:
         """Prepare a request, whoever carries it out; return with it how many messages there are."""
-        ask = Asking(llm=self.llm).aask if self.llm else None
+        ask = Asking(llm=model).aask if (model := self._model()) else None
         prepared, data = await self.session.aprepare(self._request(asked), ask=ask)
         with self._lock:
             self._prepared, self._view, self.outcome = prepared, prepared.view, prepared.outcome
@@ -140,20 +144,25 @@ class Turns:
         return [written(ChatMessage(role=MessageRole.USER, content=asked.query))]
 
     def _request(self, asked: Asked) -> Request:
-        model = None if self.llm is None else getattr(self.llm, "inner", self.llm)
+        model = self._model()
+        if isinstance(recent := getattr(self.llm, "recent", None), Recent):
+            recent.watched = True
+        summariser: Literal["own", "other"] = "own" if self._follows else "other"
         return Request(
             fixed_tokens=asked.fixed_tokens,
             model=None if model is None else model.metadata.model_name,
             provider=None if model is None else provider_name(model),
             query=asked.query,
-            summariser=None if model is None else "other",
+            summariser=None if model is None else summariser,
             summariser_price=self._price,
         )
 
     def _sent(self, prepared: Prepared, data: Sequence[Data], more: Sequence[Data]) -> list[ChatMessage]:
+        shown = self._log.shown(prepared, data, stop=len(data) - len(more))
         with self._lock:
             self._prepared, self._view, self.outcome = prepared, prepared.view, prepared.outcome
-        return self._log.shown(prepared, data, stop=len(data) - len(more))
+            self._shown = shown
+        return list(shown)
 
     def _looked_at(self, asked: Asked) -> list[ChatMessage]:
         """Return what would be shown now, and remember nothing of it."""
@@ -169,19 +178,38 @@ class Turns:
         """Begin the summary that is due, if there is an answer among *messages*."""
         if not any(message["role"] in ANSWERING for message in messages):
             return
+        asking = self._asking(messages[-1])
         if (prepared := self._taken()) is not None:
-            self.session.answered(prepared, ask=Asking(llm=self.llm).ask if self.llm else None)
+            self.session.answered(prepared, ask=asking.ask if asking else None)
 
     async def aanswered(self, messages: Sequence[Data]) -> None:
         """Do the same; a summary that is waited for is made in a thread."""
         if any(message["role"] in ANSWERING for message in messages):
-            await self.begin()
+            await self.begin(messages[-1])
 
-    async def begin(self) -> None:
+    async def begin(self, answer: Data | None = None) -> None:
         """Begin the summary that is due after what was prepared last."""
+        asking = self._asking(answer)
         if (prepared := self._taken()) is not None:
-            ask = Asking(llm=self.llm).ask if self.llm else None
-            await asyncio.to_thread(self.session.answered, prepared, ask=ask)
+            await asyncio.to_thread(self.session.answered, prepared, ask=asking.ask if asking else None)
+
+    def _asking(self, answer: Data | None) -> Asking | None:
+        """Return who makes summaries; behind the last request and its *answer*, where the model is a `TokenwiseLLM`."""
+        model = self._model()
+        if model is None:
+            return None
+        recent = getattr(self.llm, "recent", None)
+        sent = recent.behind(self._shown) if isinstance(recent, Recent) else None
+        self._follows = sent is not None
+        if sent is None:
+            return Asking(llm=model)
+        return Asking(
+            llm=model, sent=followed(sent.messages, None if answer is None else read(answer)), params=sent.params
+        )
+
+    def _model(self) -> LLM | None:
+        """Return the model itself: what is asked for us passes no levers of the application's."""
+        return None if self.llm is None else getattr(self.llm, "inner", self.llm)
 
     def _taken(self) -> Prepared | None:
         with self._lock:
@@ -201,11 +229,15 @@ class Turns:
         return View() if stored is None else View.from_dict(stored.data)
 
     def dump(self) -> dict[str, Any]:
-        """Return messages and view as strict JSON."""
+        """Return messages, view, and summaries that are made and not shown yet, as strict JSON."""
         views = self.session.views()
         data = self.session.messages()[: len(views)]
         rows = [{"at": view.at, "data": one} for view, one in zip(views, data, strict=True)]
-        return {"messages": rows, "view": self.view().to_dict()}
+        try:
+            made = self.memory.sessions.results(self.id)
+        except StoreError:
+            made = {}  # they are made anew
+        return {"messages": rows, "view": self.view().to_dict(), "made": made}
 
     def restore(self, dumped: Mapping[str, Any]) -> None:
         """Take up what `dump` returned, unless the session's store knows the session."""
@@ -218,3 +250,7 @@ class Turns:
         ]
         sessions.append(self.id, items)
         sessions.save_view(self.id, View.from_dict(dumped.get("view")).to_dict(), expected=0)
+        holder = uuid4().hex
+        for block, summary in dumped.get("made", {}).items():
+            if sessions.lease(self.id, block, holder=holder, seconds=1.0):
+                sessions.finish(self.id, block, holder, summary)
