@@ -65,7 +65,8 @@ def figures(data: Path, *, full: bool = False, quick: bool = False) -> list[dict
         _history(seed, found)
     note = (
         f"{found.plans:,} requests of random histories, {found.changed:,} of them changed, by {len(STRATEGIES)}"
-        " strategies; calls and results counted in the messages of core, LangChain and LlamaIndex; a memory that failed counts too"
+        " strategies; calls and results counted in the messages of core, LangChain and LlamaIndex; a memory that failed"
+        " counts too"
     )
     return [
         {
