@@ -11,7 +11,14 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from tokenwise_core.memory.wording import concreteness, date_terms, in_their_words, question_share, speakers_named
+from tokenwise_core.memory.wording import (
+    asked_in,
+    concreteness,
+    date_terms,
+    in_their_words,
+    question_share,
+    speakers_named,
+)
 from tokenwise_core.text.lexical import Lexical, window_sums
 
 Floats = NDArray[np.float32]
@@ -79,9 +86,9 @@ class RecallIndex:
         self._vectors.truncate(length)
 
     def to_embed(self, query: str) -> tuple[str, ...]:
-        """Return the texts whose vectors `rank` wants: *query*, and if it is about one speaker, in their words too."""
-        named = self.named(query)
-        return tuple(dict.fromkeys((query, in_their_words(query, named[0])))) if len(named) == 1 else (query,)
+        """Return the texts whose vectors `rank` wants: what *query* asks; about one speaker, in their words too."""
+        named, asked = self.named(query), asked_in(query)
+        return tuple(dict.fromkeys((asked, in_their_words(asked, named[0])))) if len(named) == 1 else (asked,)
 
     def named(self, query: str) -> tuple[str, ...]:
         """Return the speakers whom *query* names."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tokenwise_core.memory.wording import (
+    asked_in,
     concreteness,
     date_terms,
     in_their_words,
@@ -84,3 +85,19 @@ def test_names_and_times_are_concrete_and_small_talk_is_not() -> None:
     assert concreteness("That's so great, thanks!") == 0
     assert concreteness("Yesterday I met Sara in Leeds.") > concreteness("Yesterday I met someone.") > 0
     assert concreteness("Last year, last month, last week, in May, Ann, the Bob, the Carl, the Dora, the Emil") == 1
+
+
+def test_a_long_message_is_searched_by_its_questions() -> None:
+    told = "We went to the coast in May and stayed for a week. " * 10
+    assert (
+        asked_in(f"{told}Where did we stay? {told}And who came along? Thanks!")
+        == "Where did we stay? And who came along?"
+    )
+    assert asked_in("I moved to Leeds. Where did Ann go?") == "I moved to Leeds. Where did Ann go?"
+
+
+@pytest.mark.parametrize("text", ["One sentence of many. " * 50, "no end " * 200, "why " * 200 + "?", "x" * 5_000])
+def test_without_questions_that_fit_it_is_searched_by_its_end(text: str) -> None:
+    found = asked_in(text)
+    assert 0 < len(found) <= 320
+    assert text.rstrip().endswith(found.rstrip())
