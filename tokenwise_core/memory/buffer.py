@@ -147,9 +147,10 @@ class BlockSummary:
         """Return the block between the last cut and the tail."""
         view, conversation = situation.view, situation.conversation
         start = max(view.cut, conversation.head)
-        stop = cut_after(situation, tail=tail, start=start)
-        if not going(situation, start, stop):
+        ranges = going(situation, start, cut_after(situation, tail=tail, start=start))
+        if not ranges:
             return None
+        stop = ranges[-1][1]  # before what stays at the end: the summary of what led to a question stands before it
         merges = len(view.summaries) if len(view.summaries) + 1 >= self.merge_at else 0
         asked = conversation.last_user
         spared = asked if asked is not None and start <= asked < stop else None
