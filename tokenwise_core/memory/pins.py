@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -98,31 +98,42 @@ class _Want(NamedTuple):
 
 
 class _Stays:
-    """The text that stays in the context, asked whether a value stands in it as whole words."""
+    """The text that stays in the context, asked whether a value stands in it as whole words.
+
+    Lines and facts are found by their words: thousands of values are asked for, and each is added.
+    """
 
     def __init__(self, texts: Iterable[str]) -> None:
         self._lines: list[str] = []
-        self._words: set[str] = set()
-        self._facts: list[set[str]] = []
+        self._holders: defaultdict[str, list[int]] = defaultdict(list)
+        self._facts = 0
+        self._in_facts: defaultdict[str, list[int]] = defaultdict(list)
         for text in texts:
             self.add(text)
 
     def __contains__(self, value: str) -> bool:
         plain = _plain(value)
-        if not plain or not self._words.issuperset(_WORD.findall(plain)):
-            return not plain
-        return any(_stands_in(line, plain) for line in self._lines)
+        if not plain:
+            return True
+        words = _WORD.findall(plain)
+        lines = min((self._holders.get(word, []) for word in words), key=len, default=range(len(self._lines)))
+        return any(_stands_in(self._lines[line], plain) for line in lines)
 
     def covers(self, clause: str) -> bool:
         """Tell whether one fact there has most words that matter in *clause*: a summary orders them otherwise."""
         words = set(_WORD.findall(_plain(clause))) - _COMMON
-        return not words or any(len(words & fact) >= 0.6 * len(words) for fact in self._facts)
+        shared = Counter(fact for word in words for fact in self._in_facts.get(word, ()))
+        return not words or max(shared.values(), default=0) >= 0.6 * len(words)
 
     def add(self, text: str) -> None:
         for line in filter(None, map(_plain, text.splitlines())):
+            for word in set(_WORD.findall(line)):
+                self._holders[word].append(len(self._lines))
             self._lines.append(line)
-            self._facts += [set(_WORD.findall(fact)) for fact in _FACT_END.split(line)]
-            self._words.update(_WORD.findall(line))
+            for fact in _FACT_END.split(line):
+                for word in set(_WORD.findall(fact)):
+                    self._in_facts[word].append(self._facts)
+                self._facts += 1
 
 
 def _stands_in(line: str, value: str) -> bool:
