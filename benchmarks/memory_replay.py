@@ -26,6 +26,7 @@ from tokenwise_core.messages import Message
 
 TARGET, HARD, SUMMARY_TOKENS = 4_000, 32_000, 150
 RECALL_TOKENS, RESULT_TOKENS = 850, 120
+_BY_WORDS = Recall(embedder=None)
 _JUDGED = (1, 2, 3, 4)
 _ID = re.compile(r"(?:recall\([\"']|id \")([0-9a-f]{12})")
 _PATIENT_MS = 60_000
@@ -221,10 +222,10 @@ def _identifiers(long: Sequence[Replay], short: Sequence[Replay]) -> list[dict[s
 
 
 def _results(runs: Sequence[Chat]) -> dict[str, Any]:
-    """Send the traces with results shortened to a few tokens; ask for each by the id that stands in its place."""
+    """Send the traces with results shortened to a few tokens; ask for what is missing as the tool `recall` does."""
     there = found = 0
     for chat in runs:
-        memory = Memory(tool_results=ToolResults(max_tokens=RESULT_TOKENS), recall=None, target_tokens=TARGET)
+        memory = Memory(tool_results=ToolResults(max_tokens=RESULT_TOKENS), recall=_BY_WORDS, target_tokens=TARGET)
         view = View()
         for at in requests(chat.messages):
             with memory.using(chat.id) as conversation:
@@ -236,10 +237,10 @@ def _results(runs: Sequence[Chat]) -> dict[str, Any]:
         shown = _text(prepared.plan, chat.messages)
         reached = "\n".join(memory.original(chat.id, name) or "" for name in dict.fromkeys(_ID.findall(shown)))
         whole = normalised(f"{shown}\n{reached}")
-        values = {v for m in chat.messages[:at] if m.role == "tool" for v in identifiers(m.text)}
-        there += len(values)
-        found += sum(kept(value, whole) for value in values)
-    note = f"the traces with results shortened to {RESULT_TOKENS} tokens: in the context, or returned by `recall(id)`"
+        for value in {v for m in chat.messages[:at] if m.role == "tool" for v in identifiers(m.text)}:
+            there += 1
+            found += kept(value, whole) or kept(value, normalised(memory.recalled(conversation, view, value)))
+    note = f"traces, results shortened to {RESULT_TOKENS} tokens: in the context, or returned by the tool `recall`"
     return _figure("identifiers.in_results_reachable", found / there, n=there, better="higher", note=note)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from array import array
 from collections.abc import Callable, Iterator, Sequence
@@ -20,12 +21,17 @@ from tokenwise_core.memory.view import Range, Slot
 from tokenwise_core.memory.wording import is_question
 from tokenwise_core.messages import Message
 from tokenwise_core.protocols import CountText, Embedder
+from tokenwise_core.text.excerpt import excerpt
 
 SITTING_GAP_S = 3_600
 """A pause after which a new sitting begins."""
 HEAD = "[Recalled from earlier in this conversation]"
-_INDEXED_CHARACTERS = 2_000
-"""What is indexed of a long message; a tool's result is found by its beginning."""
+_INDEXED_CHARACTERS = 20_000
+"""What is indexed of a long message."""
+LONGEST_TOKENS = 300
+"""A longer message is recalled by its telling lines: those that share words with the question first."""
+_FEW_LINES = 3
+_AFTER_ITEM = re.compile(r"(?<=[,;}\]])[ \t]+")  # JSON on one line has items for lines
 _SPEAKERS = {"user": "User", "assistant": "Assistant", "tool": "Result"}
 
 
@@ -82,7 +88,7 @@ class Searchable:
                 segment += 1
             before = message.at if message.at is not None else before
             index.add(turn_of(message, segment))
-            self.lines.append(count(_line(message)) + 1)
+            self.lines.append(min(count(_line(message)), LONGEST_TOKENS) + 1)
         self.digest = conversation.digest(len(index))
 
 
@@ -131,7 +137,7 @@ def recalled(
     )
     if not chosen:
         return None
-    text = shown(conversation, chosen)
+    text = shown(conversation, chosen, query=query, count=count)
     return Slot(
         turn=asked,
         digest=conversation.digest(asked + 1),
@@ -165,18 +171,25 @@ class _Headings(Sequence[int]):
         return self._count(f"[{day}]") + 1 if day else 0
 
 
-def shown(conversation: Conversation, positions: Sequence[int]) -> str:
-    """Return the turns at *positions* as the model reads them."""
-    return "\n".join([HEAD, *_lines(conversation, positions)])
+def shown(conversation: Conversation, positions: Sequence[int], *, query: str, count: CountText) -> str:
+    """Return the turns at *positions* as the model reads them for *query*."""
+    return "\n".join([HEAD, *_lines(conversation, positions, query, count)])
 
 
-def _lines(conversation: Conversation, positions: Sequence[int]) -> Iterator[str]:
+def _lines(conversation: Conversation, positions: Sequence[int], query: str, count: CountText) -> Iterator[str]:
     messages = [conversation.messages[at] for at in positions]
     for day, said in groupby(messages, key=date):
         if day is not None:
             yield f"[{day}]"
-        yield from map(_line, said)
+        yield from (_shortened(_line(message), query, count) for message in said)
 
 
 def _line(message: Message) -> str:
     return f"{speaker(message)}: {message.text}"
+
+
+def _shortened(line: str, query: str, count: CountText) -> str:
+    if count(line) <= LONGEST_TOKENS:
+        return line
+    text = line if line.count("\n") >= _FEW_LINES else _AFTER_ITEM.sub("\n", line)
+    return excerpt(text, max_tokens=LONGEST_TOKENS, count=count, query=query).text
