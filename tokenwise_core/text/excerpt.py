@@ -65,8 +65,7 @@ def _choose(lines: Sequence[str], budget: int, count: CountText, query: str | No
     """Take lines part by part; what one part leaves, the next may use, and at last the head takes what is left."""
     varied = _first_and_last(lines)
     wanted = terms(query)
-    scores = {i: overlap(lines[i], wanted) for i in varied} if wanted else {}
-    asked = sorted((i for i, score in scores.items() if score), key=lambda i: (-scores[i], i))
+    asked = _asked_for(lines, varied, wanted)
     failing = [near for i in varied if keep.search(lines[i]) for near in (i, i + 1) if near < len(lines)]
     taken: set[int] = set()
     used = 0
@@ -89,6 +88,18 @@ def _take(candidates: Iterable[int], limit: int, used: int, taken: set[int], cos
             if misses > 3:  # a part that is full is full: the rest need not be counted
                 break
     return used
+
+
+def _asked_for(lines: Sequence[str], varied: Sequence[int], wanted: frozenset[str]) -> list[int]:
+    """Return the lines that share words with a query, the most first.
+
+    Of lines that differ in numbers only the best count too: the number may be what is asked for.
+    """
+    if not wanted:
+        return []
+    scores = {i: score for i, line in enumerate(lines) if (score := overlap(line, wanted))}
+    best, shown = max(scores.values(), default=0), set(varied)
+    return sorted((i for i, score in scores.items() if score == best or i in shown), key=lambda i: (-scores[i], i))
 
 
 def _first_and_last(lines: Sequence[str]) -> list[int]:
