@@ -17,7 +17,7 @@ from tokenwise_core.memory.paying import is_above_target, keeps_guard, over
 from tokenwise_core.memory.pins import SHARE, Pins, merge, pinned
 from tokenwise_core.memory.prompts import block_prompt, chunks, extractive, instruction, merge_prompt
 from tokenwise_core.memory.situation import Arranged, Situation
-from tokenwise_core.memory.view import Block, Summary, View, evicting
+from tokenwise_core.memory.view import Block, Summary, View, evicting, without
 from tokenwise_core.messages import Message
 from tokenwise_core.protocols import CountText
 from tokenwise_core.text.extractive import extract
@@ -37,6 +37,8 @@ EXPECTED_PINS = 0.015
 """What pins take of the tokens that they stand for, as measured: 1 % of a chat, 2.5 % of a dense tool run."""
 CLOSE = 0.75
 """Share of the hard limit from which on a summary is begun though it does not pay: it is going to be needed."""
+EXTRACT_TOKENS = 12_000
+"""What is read at most where a request waits: some 100 ms."""
 GIVEN_UP = 4
 """Failures after which a block is no longer tried, until it has grown."""
 
@@ -284,8 +286,14 @@ class BlockSummary:
         return extract(text, max_tokens=most, count=situation.count).text
 
     def extracted(self, situation: Situation, block: Block) -> Made:
-        """Make the summary of *block* from its own sentences: no model, nothing to wait for, the same each time."""
+        """Make the summary of *block* from its own sentences: no model, nothing to wait for, the same each time.
+
+        Of a very long one the newest part is read: a request is waiting.
+        """
         material = self._material(situation, block)
+        first = situation.conversation.first_at(EXTRACT_TOKENS, start=block.start, stop=block.stop)
+        if first > block.start:
+            material = replace(material, messages=tuple(_messages(situation, block, first)))
         earlier = "\n".join(summary.text for summary in material.taken)
         text = extractive(material.messages, earlier, max_tokens=self._most(situation), count=situation.count)
         return {**_pinned(material, text, situation.count), "by": "extract"}
@@ -334,9 +342,10 @@ class BlockSummary:
         return fit(replace(situation, view=view), notes)
 
 
-def _messages(situation: Situation, block: Block) -> list[Message]:
+def _messages(situation: Situation, block: Block, first: int = 0) -> list[Message]:
+    """Return the messages of *block* from position *first* on."""
     conversation = situation.conversation
-    ranges = going_of(situation, block)
+    ranges = without(going_of(situation, block), [(0, first)])
     return [message for a, b in ranges for message in conversation.slice(a, b)]
 
 

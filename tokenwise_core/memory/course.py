@@ -6,14 +6,18 @@ import logging
 import time
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Generic, TypeVar
 
-from tokenwise_core.deadline import Workers
-from tokenwise_core.flow import Ask, Asker, AsyncAsker, aanswered, answered
+from tokenwise_core.deadline import TooBusy, Workers
+from tokenwise_core.flow import Ask, Asker, AsyncAsker, Flow, aanswered, answered
 
 log = logging.getLogger("tokenwise.memory")
 
 T = TypeVar("T")
+
+THOUGHT_S = 60.0
+"""How long a computation of ours is waited for on an event loop."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +28,44 @@ class Work(Generic[T]):
     otherwise: T
 
 
-Course = Generator[Ask | Sequence[Ask] | Work[Any], Any, T]
-"""A flow that may yield work, too."""
+@dataclass(frozen=True, slots=True)
+class Thought(Generic[T]):
+    """A computation of ours that must be done, however long it takes: at once, or in a thread beside an event loop."""
+
+    function: Callable[[], T]
+
+
+@dataclass(frozen=True, slots=True)
+class Settled(Generic[T]):
+    """What a flow came to."""
+
+    value: T
+
+
+Course = Generator[Ask | Sequence[Ask] | Work[Any] | Thought[Any], Any, T]
+"""A flow that may yield work and thoughts, too."""
+
+
+def thought(flow: Flow[T]) -> Course[T]:
+    """Return *flow* with all that it computes between its questions done as thoughts."""
+    answer: Any = None
+    error: Exception | None = None
+    while True:
+        step = yield Thought(partial(_on, flow, answer, error))
+        if isinstance(step, Settled):
+            value: T = step.value
+            return value
+        try:
+            answer, error = (yield step), None
+        except Exception as raised:  # the flow decides
+            answer, error = None, raised
+
+
+def _on(flow: Flow[T], answer: Any, error: Exception | None) -> Ask | Sequence[Ask] | Settled[T]:
+    try:
+        return flow.send(answer) if error is None else flow.throw(error)
+    except StopIteration as end:
+        return Settled(end.value)
 
 
 class NobodyToAsk(Exception):
@@ -43,6 +83,8 @@ def drive(course: Course[T], ask: Asker | None, workers: Workers, budget_s: floa
                     began = time.monotonic()
                     value = _tried(step, workers, left)
                     left = max(0.0, left - (time.monotonic() - began))
+                elif isinstance(step, Thought):
+                    value = step.function()
                 else:
                     value = answered(step, ask or _nobody)
             except Exception as error:  # of the model: the course decides
@@ -67,6 +109,8 @@ async def adrive(course: Course[T], ask: AsyncAsker | None, workers: Workers, bu
                     began = time.monotonic()
                     value = await _atried(step, workers, left)
                     left = max(0.0, left - (time.monotonic() - began))
+                elif isinstance(step, Thought):
+                    value = await _thought_aside(step, workers)
                 else:
                     value = await aanswered(step, ask or _anobody)
             except Exception as error:
@@ -94,6 +138,13 @@ async def _atried(work: Work[T], workers: Workers, budget_s: float) -> T:
     except Exception as error:  # fail-open
         log.warning("memory goes on without a part of it (%s: %s)", type(error).__name__, error)
         return work.otherwise
+
+
+async def _thought_aside(step: Thought[T], workers: Workers) -> T:
+    try:
+        return await workers.arun(step.function, THOUGHT_S)
+    except TooBusy:  # it was not begun
+        return step.function()
 
 
 def _nobody(ask: Ask) -> str:

@@ -19,7 +19,7 @@ from tokenwise_core.errors import BadInput
 from tokenwise_core.flow import Asker, AsyncAsker, run
 from tokenwise_core.memory.buffer import BlockSummary
 from tokenwise_core.memory.conversation import Conversation, message_counter
-from tokenwise_core.memory.course import Course, Work, adrive, drive
+from tokenwise_core.memory.course import Course, Thought, Work, adrive, drive, thought
 from tokenwise_core.memory.cutting import whole
 from tokenwise_core.memory.economics import Account, Rates
 from tokenwise_core.memory.hygiene import cleared, originals, tidied
@@ -57,6 +57,8 @@ CLOSE_S = 10.0
 ORIGINAL_S = 5.0
 WORK_S = 30.0
 """How long an awaited session waits for its store: its messages are the history, nothing stands in for them."""
+LONG_TOKENS = 2_000
+"""Tokens that are new since the last request beyond which they are not read on an event loop."""
 _CONVERSATIONS = 512
 _RECALL = Recall()
 
@@ -198,6 +200,8 @@ class Memory:
             )
         if self._recaller is not None and prepared.view.cut:
             self._recaller.prepare(situation.conversation, prepared.view.cut)
+        if prepared.committed is not None:
+            self._summariser.forget(situation.conversation.id, prepared.committed)
         if block is None or ask is None:
             return
         session = situation.conversation.id
@@ -219,15 +223,26 @@ class Memory:
             made = yield Work(lambda: self._summariser.ready(conversation.id, pending), otherwise=None)
             ready = {} if made is None else {pending.key: made}
             situation = replace(situation, ready=ready, failed=self._summariser.failures(conversation.id, pending))
-        tidy = tidied(situation, view)
-        situation = replace(situation, view=cleared(situation, tidy))
-        if situation.view is not tidy:
-            reasons.append("tool results cleared")
-        arranged: Arranged = yield from self.strategy.arrange(situation)
-        arranged = replace(arranged, reason=", ".join([*reasons, *filter(None, [arranged.reason])]))
+        arranged, situation = yield from self._arranged(situation)
+        arranged = replace(arranged, reason=", ".join(filter(None, [*reasons, arranged.reason])))
         self._keep(situation, view, arranged.view)
         shown = yield from self._with_recall(situation, arranged.view, request)
         return self._finished(situation, replace(arranged, view=shown), began)
+
+    def _arranged(self, situation: Situation) -> Course[tuple[Arranged, Situation]]:
+        """Return what the strategy decides, and what it decided on; long texts are read beside an event loop."""
+        view, conversation = situation.view, situation.conversation
+        is_long = conversation.tokens(view.length, len(conversation)) > LONG_TOKENS
+        if is_long and situation.tools is not None:
+            tidy = yield Thought(lambda: tidied(situation, view))
+        else:
+            tidy = tidied(situation, view)
+        cleaned = replace(situation, view=cleared(situation, tidy))
+        flow = self.strategy.arrange(cleaned)
+        is_long = is_long or situation.total(situation.plan(view)) > situation.limits.target
+        arranged: Arranged = yield from thought(flow) if is_long else flow
+        reasons = ["tool results cleared"] if cleaned.view is not tidy else []
+        return replace(arranged, reason=", ".join(filter(None, [*reasons, arranged.reason]))), cleaned
 
     def _keep(self, situation: Situation, before: View, after: View) -> None:
         """Keep the originals of tools' results that were shortened, behind: `recall(id)` returns them."""
@@ -327,6 +342,8 @@ class Memory:
         account = view.account.sent(ours=cost, everything=situation.everything, full=situation.full, at=now)
         kept = replace(view, account=account, last=marks(plan.parts)).seen(conversation)
         due = arranged.begin if arranged.begin and self._summariser.may_begin(conversation.id, arranged.begin) else None
+        awaited = situation.view.pending
+        is_done = awaited is not None and awaited.key in situation.ready and view.pending != awaited
         after = replace(situation, view=kept)
         recalled = bool(view.slot and view.slot.text)
         mark = self._announced(situation, arranged, plan, account)
@@ -338,6 +355,7 @@ class Memory:
             prefix=prefix,
             mark=mark,
             block=due,
+            committed=awaited if is_done else None,
             made=self.strategy.summary(after, due) if due else None,
         )
 

@@ -15,8 +15,8 @@ from tokenwise_core.text.duplicates import near_duplicates
 
 LEAST_TOKENS = 24
 """Shorter messages are never repeats: "yes" answers another question each time."""
-AMONG = 200
-"""Units that are compared: the newest. All pairs that can be near are found in some 15 ms."""
+AMONG = 100
+"""Units that are compared: the newest. All pairs that can be near are found in some 6 ms."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

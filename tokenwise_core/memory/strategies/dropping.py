@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import Any
 
 from tokenwise_core.flow import Flow
 from tokenwise_core.memory.economics import EPSILON
@@ -12,8 +12,6 @@ from tokenwise_core.memory.fitting import fit
 from tokenwise_core.memory.paying import is_above_target, over, pays
 from tokenwise_core.memory.situation import Arranged, Situation
 from tokenwise_core.memory.view import Block, View
-
-T = TypeVar("T")
 
 LOW_WATER = 0.5
 """Share of a limit that a cut leaves: the next one is far, and all between find their prefix in the cache."""
@@ -24,12 +22,6 @@ _LEAST_ROOM = 4
 
 Cut = Callable[[Situation, int, int], View]
 """From a situation, the tokens that the conversation may take, and how many of its newest messages stay, to a view."""
-
-
-def at_once(value: T) -> Generator[Any, Any, T]:
-    """Return a flow that asks nothing."""
-    yield from ()
-    return value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +46,7 @@ class Dropping:
 
     def arrange(self, situation: Situation) -> Flow[Arranged]:
         """Cut where that pays above the soft limit, and in any case above the hard one."""
+        yield from ()  # nothing is asked; all is computed where the flow is driven
         situation = replace(situation, view=replace(situation.view, pending=None))
         view, reason = situation.view, ""
         if is_above_target(situation, view):
@@ -61,7 +54,7 @@ class Dropping:
             reason = self.name if done != view else ""
             view = done
         arranged = Arranged(view=view, reason=reason)
-        return at_once(fitted(situation, arranged, self.cut, low_water=self.low_water, keep=self.keep_messages))
+        return fitted(situation, arranged, self.cut, low_water=self.low_water, keep=self.keep_messages)
 
     def soft(self, situation: Situation) -> View:
         """Return the view cut where that pays; as it is where not."""
@@ -70,7 +63,8 @@ class Dropping:
 
     def summary(self, situation: Situation, block: Block) -> Flow[Mapping[str, Any] | None]:
         """Return nothing: no model is asked."""
-        return at_once(None)
+        yield from ()
+        return None
 
 
 def fitted(

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from tokenwise_core.flow import Flow
 from tokenwise_core.memory.cutting import cut_after, leaving, left_out
 from tokenwise_core.memory.situation import Arranged, Situation
-from tokenwise_core.memory.strategies.dropping import Dropping, at_once, fitted
+from tokenwise_core.memory.strategies.dropping import Dropping, fitted
 from tokenwise_core.memory.view import View
 
 
@@ -24,10 +24,11 @@ class NoCut(Dropping):
 
     def arrange(self, situation: Situation) -> Flow[Arranged]:
         """Fit the hard limit."""
+        yield from ()
         arranged = Arranged(view=replace(situation.view, pending=None))
         limits = situation.limits
         only = replace(situation, limits=replace(limits, target=limits.max_tokens or limits.target))
-        return at_once(fitted(only, arranged, self.cut, low_water=self.low_water, keep=self.keep_messages))
+        return fitted(only, arranged, self.cut, low_water=self.low_water, keep=self.keep_messages)
 
     def cut(self, situation: Situation, room: int, keep: int) -> View:
         """Return the newest messages that *room* holds."""
