@@ -43,8 +43,10 @@ class Session:
         self._waiting: list[LogItem] = []
         self._anew = False  # whether what waits takes the place of all
         self._epoch = self._last = 0
+        self._saving = threading.Lock()
         self._view: View | None = None
-        self._version = 0
+        self._version = self._claimed = 0
+        self._is_saved = True
 
     # The log ----------------------------------------------------------------------------------------------------------
 
@@ -87,7 +89,7 @@ class Session:
         with self._lock:
             self.memory.sessions.clear(self.id)
             self._waiting, self._anew = [], False
-            self._view, self._version = None, 0
+            self._view, self._version, self._is_saved = None, 0, True
             self._catch_up()
 
     def _flush(self) -> None:
@@ -174,23 +176,34 @@ class Session:
                 stored = self.memory.sessions.view(self.id)
             except StoreError:
                 stored = None
-            if stored is not None and (self._view is None or stored.version > self._version):
+            newest = max(self._version, self._claimed)
+            if stored is not None and (self._view is None or stored.version > newest):
                 self._view, self._version = View.from_dict(stored.data), stored.version
             return self._view or View()
 
     def _remember(self, view: View) -> None:
-        """Keep *view*; where another process was quicker, its view goes on and this one's decisions are made anew."""
+        """Keep *view*, and save it behind."""
         with self._lock:
-            self._view = view
-            expected, self._version = self._version, self._version + 1
-        data = view.to_dict()
+            self._view, self._is_saved = view, False
+        self.memory.behind(self._save)
 
-        def save() -> None:
+    def _save(self) -> None:
+        """Save the newest view; one save at a time, so that they stand in their order.
+
+        Where another process was quicker, its view goes on, and this one's decisions are made anew.
+        """
+        with self._saving:
+            with self._lock:
+                view, expected = self._view, self._version
+                if view is None or self._is_saved:
+                    return
+                self._is_saved, self._claimed = True, expected + 1
             try:
-                if not self.memory.sessions.save_view(self.id, data, expected=expected, owner=self._owner):
-                    with self._lock:
-                        self._version = 0  # whatever is stored is newer
+                stands = self.memory.sessions.save_view(self.id, view.to_dict(), expected=expected, owner=self._owner)
             except StoreError as error:
                 log.warning("the view of session %s cannot be saved (%s)", self.id, error)
-
-        self.memory.behind(save)
+                stands = None
+            with self._lock:
+                if stands is not None:
+                    self._version = self._claimed if stands else 0  # whatever is stored then is newer
+                self._claimed = 0
