@@ -198,8 +198,10 @@ class Memory:
                 usage=usage,
                 is_cold=situation.idle,
             )
-        if self._recaller is not None and prepared.view.cut:
-            self._recaller.prepare(situation.conversation, prepared.view.cut)
+        view = prepared.view
+        leaves = max(view.cut, view.pending.stop if view.pending else 0)  # before it is gone: no request indexes it
+        if self._recaller is not None and leaves:
+            self._recaller.prepare(situation.conversation, leaves)
         if prepared.committed is not None:
             self._summariser.forget(situation.conversation.id, prepared.committed)
         if block is None or ask is None:

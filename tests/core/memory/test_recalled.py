@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tokenwise_core.memory import Memory, Recall, View
+from tokenwise_core.memory import Memory, Recall, Request, View
 from tokenwise_core.memory.conversation import Conversation
 from tokenwise_core.messages import Message
 
@@ -40,3 +40,18 @@ def test_a_search_that_fails_finds_nothing(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(View, "holding", lambda self, _: broken(_))
     assert memory.recalled(conversation, view, "order A-7") == ""
     assert memory.stats().failures == {"recalled": 1}
+
+
+def test_what_is_going_to_leave_is_indexed_while_its_summary_is_made() -> None:
+    memory = Memory(recall=Recall(embedder=None), target_tokens=200)
+    view, requests = View(), 0
+    while view.pending is None:
+        requests += 1
+        conversation = told(memory, 30 + 2 * requests)
+        prepared = memory.prepare(conversation, view, Request())
+        memory.answered(prepared, ask=lambda ask: "They order.")
+        view = prepared.view
+    assert memory.drain()
+    assert not view.evicted
+    assert memory._recaller is not None
+    assert len(memory._recaller._of(conversation).index) >= view.pending.stop
