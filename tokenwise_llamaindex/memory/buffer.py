@@ -68,13 +68,13 @@ class SummaryBufferMemory(BaseMemory):
         llm: LLM | None = None,
         tokenizer_fn: Tokenizer | None = None,
         memory: Memory | None = None,
-        messages: Sequence[Mapping[str, Any]] = (),
-        view: Mapping[str, Any] | None = None,
-        made: Mapping[str, Any] | None = None,
-        summarised: bool = False,
+        dumped: Mapping[str, Any] | None = None,
         class_name: str = "",
     ) -> None:
-        """Open a session; from *messages* on it is what a serialised memory holds."""
+        """Open a session; *dumped* and *class_name* are what a serialised memory holds."""
+        living = Turns.living(dumped) if dumped and memory is None else None
+        if living is not None:
+            memory, token_limit = living.memory, None
         if memory is None:
             memory = _memory(llm, token_limit, tokenizer_fn)
         elif token_limit is not None and token_limit != memory.limits.max_tokens:
@@ -86,9 +86,14 @@ class SummaryBufferMemory(BaseMemory):
             "tokenizer_fn": tokenizer_fn or _Tokens(memory.counter),
         }
         super().__init__(**fields)
-        self._turns = Turns(memory, self.session_id, llm=_restored(llm) if summarised else llm)
-        if messages:
-            self._turns.restore({"messages": messages, "view": view, "made": made or {}})
+        if living is not None:
+            self._turns = living
+            return
+        if dumped and dumped["summarised"]:
+            llm = _restored(llm)
+        self._turns = Turns(memory, self.session_id, llm=llm)
+        if dumped:
+            self._turns.restore(dumped)
 
     @classmethod
     def class_name(cls) -> str:
@@ -253,12 +258,7 @@ class SummaryBufferMemory(BaseMemory):
     def custom_model_dump(self, handler: SerializerFunctionWrapHandler, info: SerializationInfo) -> dict[str, Any]:
         """Return strict JSON: settings, messages, view; no model, no key, no address."""
         data: dict[str, Any] = handler(self)
-        return {
-            **data,
-            "class_name": self.class_name(),
-            "summarised": self.llm is not None,
-            **self._turns.dump(),
-        }
+        return {**data, "class_name": self.class_name(), "dumped": self._turns.dump()}
 
     def to_string(self) -> str:
         """Return the memory as a text, from which `from_string` makes another."""

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 from uuid import uuid4
+from weakref import WeakValueDictionary
 
 from llama_index.core.base.llms.types import ChatMessage, MessageRole
 from llama_index.core.llms.llm import LLM
@@ -31,6 +32,11 @@ log = logging.getLogger("tokenwise.memory")
 
 Data = Mapping[str, Any]
 T = TypeVar("T")
+
+_living: WeakValueDictionary[str, Turns] = WeakValueDictionary()
+"""Sessions that are open in this process. A workflow's context writes its state down and reads it again before each run
+that goes on with it: by the name in there it finds the very session, with its store and its model, which JSON cannot
+hold."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +65,8 @@ class Turns:
         owner = Owner(application=scope.application, user=scope.user)
         self.session = Session(memory, id, project=self._log.project, owner=owner)
         self._lock = threading.Lock()
+        self._name = uuid4().hex
+        _living[self._name] = self
         self._prepared: Prepared | None = None
         self._view: View | None = None
         self._shown: list[ChatMessage] = []
@@ -237,7 +245,21 @@ class Turns:
             made = self.memory.sessions.results(self.id)
         except StoreError:
             made = {}  # they are made anew
-        return {"messages": rows, "view": self.view().to_dict(), "made": made}
+        return {
+            "messages": rows,
+            "view": self.view().to_dict(),
+            "made": made,
+            "summarised": self.llm is not None,
+            "living": self._name,
+        }
+
+    @staticmethod
+    def living(dumped: Mapping[str, Any]) -> Turns | None:
+        """Return the open session that was dumped, if nothing was put since: else what was dumped is another one."""
+        found = _living.get(str(dumped.get("living")))
+        if found is None or found.session.messages() != [row["data"] for row in dumped.get("messages", ())]:
+            return None
+        return found
 
     def restore(self, dumped: Mapping[str, Any]) -> None:
         """Take up what `dump` returned, unless the session's store knows the session."""
