@@ -80,6 +80,7 @@ class Summariser:
 
     def failures(self, session: str, block: Block) -> int:
         """Return how often the summary of *block* failed here."""
+        self._own()
         with self._changed:
             return self._failed.get((session, block.key), (0, 0.0))[0]
 
@@ -118,6 +119,7 @@ class Summariser:
 
     def forget(self, session: str, block: Block) -> None:
         """Let go of a summary that was committed; behind, where the store is slow."""
+        self._own()
         with self._changed:
             self._done.pop((session, block.key), None)
         self._workers.submit(lambda: self._forget(session, block))

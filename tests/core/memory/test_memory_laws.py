@@ -15,7 +15,7 @@ from tokenwise_core.messages import Message
 
 SEEDS = st.integers(0, 2**32)
 FEWER = settings(max_examples=settings().max_examples // 4)
-"""For laws over long conversations."""
+"""For laws over long conversations, or over two at once."""
 EVERY = pytest.mark.parametrize("strategy", STRATEGIES)
 
 
@@ -62,6 +62,7 @@ def test_below_the_hard_limit_no_strategy_spends_more_than_the_guard_allows(stra
 
 
 @EVERY
+@FEWER
 @given(SEEDS)
 def test_the_same_history_always_gives_the_same_plans(strategy: str, seed: int) -> None:
     lives = []
@@ -76,6 +77,7 @@ def test_the_same_history_always_gives_the_same_plans(strategy: str, seed: int) 
 
 
 @EVERY
+@FEWER
 @given(SEEDS)
 def test_a_view_that_went_through_json_goes_on_identically(strategy: str, seed: int) -> None:
     lives = []
@@ -90,6 +92,7 @@ def test_a_view_that_went_through_json_goes_on_identically(strategy: str, seed: 
 
 
 @EVERY
+@FEWER
 @given(SEEDS)
 def test_asking_again_shows_the_same_again(strategy: str, seed: int) -> None:
     chance = random.Random(seed)
