@@ -39,6 +39,7 @@ CLOSE = 0.75
 """Share of the hard limit from which on a summary is begun though it does not pay: it is going to be needed."""
 EXTRACT_TOKENS = 12_000
 """What is read at most where a request waits: some 100 ms."""
+OWN_SENTENCES = "the summary was made of the conversation's own sentences"
 GIVEN_UP = 4
 """Failures after which a block is no longer tried, until it has grown."""
 
@@ -69,7 +70,9 @@ class BlockSummary:
     A summary takes at most *summary_tokens*; the tail of *tail_tokens* (1/32 of the target by default) is never
     in a block. The *merge_at*-th block takes in the summaries before it, so their number is bounded; 1 keeps a single
     running summary. *pin_share* of a block's tokens may hold values that its summary lost. Our own cost never exceeds
-    (1 + *epsilon*) × that of sending everything, but for the hard limit.
+    (1 + *epsilon*) × that of sending everything, but for the hard limit. *may_extract* lets the conversation's own
+    sentences stand in where a summary of a model's does not pay: one that reads the block at the full price seldom does
+    under a prompt cache.
     """
 
     summary_tokens: int = 300
@@ -77,6 +80,7 @@ class BlockSummary:
     merge_at: int = 4
     pin_share: float = SHARE
     epsilon: float = EPSILON
+    may_extract: bool = True
 
     @property
     def name(self) -> str:
@@ -96,7 +100,12 @@ class BlockSummary:
             view = replace(view, pending=None, failures=view.failures + 1)
         now = replace(situation, view=view)
         begin = view.pending or self._next(now)
-        if begin and situation.waits:
+        if begin is None and not situation.reuses_prefix and self.may_extract:
+            now = replace(
+                now, has_model=False, waits=True
+            )  # what costs nothing to make may pay where a model's does not
+            begin = self._next(now)
+        if begin and now.waits:
             view, begin, reason, more = yield from self._at_once(now, begin)
             reasons += reason
             notes += more
@@ -121,7 +130,8 @@ class BlockSummary:
             return replace(situation.view, failures=situation.view.failures + 1), None, [], []
         spent = replace(situation.view, account=situation.view.account.spent(self._price(situation)))
         done = self.committed(replace(situation, view=spent), block, made)
-        return done, None, ["summary"], _left_out(made)
+        said = [OWN_SENTENCES] if made["by"] == "extract" else []
+        return done, None, ["summary"], [*said, *_left_out(made)]
 
     # Whether --------------------------------------------------------------------------------------------------------
 
@@ -328,7 +338,7 @@ class BlockSummary:
             if block is not None:
                 made = self.extracted(now, block)
                 view = self.committed(now, block, made)
-                notes = ["the summary was made of the conversation's own sentences", *_left_out(made)]
+                notes = [OWN_SENTENCES, *_left_out(made)]
             elif tail == 0:
                 break
             tail //= 2
