@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from tokenwise_core.errors import BadInput
 from tokenwise_core.flow import Ask, Flow
 from tokenwise_core.memory.conversation import AROUND_MESSAGE
 from tokenwise_core.memory.course import NobodyToAsk
@@ -81,6 +82,10 @@ class BlockSummary:
     pin_share: float = SHARE
     epsilon: float = EPSILON
     may_extract: bool = True
+
+    def __post_init__(self) -> None:
+        if self.summary_tokens < 1 or self.merge_at < 1 or not 0 <= self.pin_share <= 1 or self.epsilon < 0:
+            raise BadInput(f"{self}: give tokens above 0, merge_at from 1, pin_share of 0…1, epsilon from 0")
 
     @property
     def name(self) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from math import inf, sqrt
 
+from tokenwise_core.errors import BadInput
 from tokenwise_core.usage.model_price import ModelPrice
 from tokenwise_core.usage.prompt_cache import PromptCacheRules
 
@@ -31,6 +32,10 @@ class Rates:
     min_tokens: int = 0
     granularity: int = 1
     ttl_seconds: float | None = None
+
+    def __post_init__(self) -> None:
+        if min(self.read, self.write, self.output) < 0 or self.granularity < 1:
+            raise BadInput(f"{self}: multipliers of the input price are not below 0, steps not below 1 token")
 
     @property
     def caches(self) -> bool:

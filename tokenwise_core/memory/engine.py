@@ -15,17 +15,18 @@ from cachetools import LRUCache
 
 from tokenwise_core import process
 from tokenwise_core.deadline import Workers
-from tokenwise_core.errors import BadInput
 from tokenwise_core.flow import Asker, AsyncAsker, run
+from tokenwise_core.memory.booking import announced
 from tokenwise_core.memory.buffer import BlockSummary
+from tokenwise_core.memory.checks import check_limits, check_parts, check_way
 from tokenwise_core.memory.conversation import Conversation, message_counter
 from tokenwise_core.memory.course import Course, Thought, Work, adrive, drive, thought
 from tokenwise_core.memory.cutting import whole
-from tokenwise_core.memory.economics import Account, Rates
+from tokenwise_core.memory.economics import Rates
 from tokenwise_core.memory.hygiene import cleared, originals, tidied
 from tokenwise_core.memory.learned import Learned
 from tokenwise_core.memory.paying import recall_room
-from tokenwise_core.memory.plan import Keep, Plan, Put
+from tokenwise_core.memory.plan import Keep, Plan
 from tokenwise_core.memory.prefix import marks
 from tokenwise_core.memory.recall import Recall
 from tokenwise_core.memory.recaller import Recaller
@@ -40,7 +41,6 @@ from tokenwise_core.messages import Message, Prompt
 from tokenwise_core.protocols import Clock
 from tokenwise_core.tokens import TokenCounter
 from tokenwise_core.usage.events import Usage
-from tokenwise_core.usage.noted import Announced, announce
 from tokenwise_core.usage.pricing import PriceBook
 from tokenwise_core.usage.prompt_cache import PrefixReport
 
@@ -98,7 +98,9 @@ class Memory:
         deadline_ms: float = DEADLINE_MS,
         clock: Clock = time.time,
     ) -> None:
-        _check(target_tokens, max_tokens, summaries, deadline_ms)
+        check_limits(target_tokens, max_tokens)
+        check_parts(strategy=strategy, recall=recall, tool_results=tool_results, pin=pin, rates=rates, counter=counter)
+        check_way(summaries, deadline_ms)
         self.strategy: Strategy = strategy or BlockSummary()
         self.limits = Limits(target=target_tokens, max_tokens=max_tokens)
         self.recall, self.summaries = recall, summaries
@@ -348,7 +350,7 @@ class Memory:
         is_done = awaited is not None and awaited.key in situation.ready and view.pending != awaited
         after = replace(situation, view=kept)
         recalled = bool(view.slot and view.slot.text)
-        mark = self._announced(situation, arranged, plan, account)
+        mark = announced(self.strategy.name, situation, arranged, plan, account)
         self._counters.prepared(arranged.reason, full=situation.full, sent=prefix.total_tokens, recalled=recalled)
         return Prepared(
             outcome=outcome_of(situation, arranged, plan),
@@ -359,25 +361,6 @@ class Memory:
             block=due,
             committed=awaited if is_done else None,
             made=self.strategy.summary(after, due) if due else None,
-        )
-
-    def _announced(self, situation: Situation, arranged: Arranged, plan: Plan, after: Account) -> str | None:
-        """Announce what this request saves; None where nothing of ours is in it that could bear a mark."""
-        if not any(isinstance(part, Put) for part in plan.parts):
-            return None
-        before = arranged.view.account
-        overhead = max(0.0, before.ours - situation.view.account.ours)
-        return announce(
-            Announced(
-                lever="memory",
-                would_send=situation.full,
-                sends=situation.fixed + plan.tokens,
-                would_cost=after.everything - before.everything,
-                costs=after.ours - before.ours,
-                overhead_output=round(overhead / max(situation.rates.output, 1.0)),
-                overhead_cost=overhead,
-                reason=arranged.reason or self.strategy.name,
-            )
         )
 
     def _as_before(self, conversation: Conversation, view: View, request: Request, error: Exception) -> Prepared:
@@ -458,16 +441,3 @@ def _as_it_holds(view: View, conversation: Conversation) -> tuple[View, list[str
     units = whole(held, conversation)
     reasons = [] if held is view else ["history changed"]
     return units, reasons if units is held else [*reasons, "late result"]
-
-
-def _check(target_tokens: int, max_tokens: int | None, summaries: str, deadline_ms: float) -> None:
-    if target_tokens < 1:
-        raise BadInput(f"target_tokens={target_tokens}: give the tokens above which a cut is looked for, such as 8000")
-    if max_tokens is not None and max_tokens < target_tokens:
-        raise BadInput(
-            f"max_tokens={max_tokens} is below target_tokens={target_tokens}: the hard limit is the higher one"
-        )
-    if summaries not in ("background", "after_answer", "inline"):
-        raise BadInput(f"summaries={summaries!r}: give 'background', 'after_answer' or 'inline'")
-    if deadline_ms <= 0:
-        raise BadInput(f"deadline_ms={deadline_ms}: give milliseconds above 0")

@@ -14,6 +14,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from tokenwise_core.errors import BadInput
 from tokenwise_core.memory.conversation import AROUND_MESSAGE, Conversation
 from tokenwise_core.memory.index import Floats, RecallIndex, Turn
 from tokenwise_core.memory.ranking import Cues, fill, rank
@@ -49,6 +50,12 @@ class Recall:
     when: Literal["questions", "always"] | Callable[[str], bool] = "questions"
     embedder: Embedder | Literal["default"] | None = "default"
     cues: Cues = field(default_factory=Cues)
+
+    def __post_init__(self) -> None:
+        if self.max_tokens < 1 or not 0 < self.share <= 1:
+            raise BadInput(f"Recall(max_tokens={self.max_tokens}, share={self.share}): give tokens, and a share of 0…1")
+        if not callable(self.when) and self.when not in ("questions", "always"):
+            raise BadInput(f"Recall(when={self.when!r}): give 'questions', 'always' or a function of the text")
 
     def is_for(self, text: str) -> bool:
         """Say whether *text* is a turn that needs recall."""

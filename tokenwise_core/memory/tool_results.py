@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 
+from tokenwise_core.errors import BadInput
 from tokenwise_core.outcome import Outcome
 from tokenwise_core.protocols import CountText
 from tokenwise_core.text.excerpt import ERRORS, excerpt
@@ -37,7 +38,7 @@ class ToolResults:
 
     def __post_init__(self) -> None:
         if self.max_tokens < _MIN_TOKENS:
-            raise ValueError(f"max_tokens={self.max_tokens} leaves no room for a result: at least {_MIN_TOKENS}")
+            raise BadInput(f"max_tokens={self.max_tokens} leaves no room for a result: at least {_MIN_TOKENS}")
 
     def trim(self, text: str, *, count: CountText, query: str | None = None, id: str | None = None) -> Outcome[str]:
         """Return *text* without what says nothing, then, where it is still too long, its telling parts.
