@@ -440,4 +440,8 @@ def _as_it_holds(view: View, conversation: Conversation) -> tuple[View, list[str
     held = view.holding(conversation)
     units = whole(held, conversation)
     reasons = [] if held is view else ["history changed"]
-    return units, reasons if units is held else [*reasons, "late result"]
+    if units is not held:
+        reasons.append("late result")
+    if units.slot is not None and not units.evicted:
+        units = replace(units, slot=None)  # what it recalls is shown again
+    return units, reasons

@@ -33,6 +33,10 @@ def fit(situation: Situation, notes: list[str]) -> tuple[View, list[str]]:
         over = _over(situation, view)
     if shortened:
         notes = [*notes, f"{shortened} tool results of this turn were shortened to fit the context"]
+    if over > 0 and view.slot is not None and view.slot.text:
+        view = replace(view, slot=replace(view.slot, text="", tokens=0, positions=()))
+        notes = [*notes, "what was recalled for this turn was left out to fit the context"]
+        over = _over(situation, view)
     if over > 0:
         notes = [*notes, f"the context exceeds max_tokens by {over}: what may not be cut is larger than that"]
     return view, notes

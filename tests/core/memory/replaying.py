@@ -18,6 +18,7 @@ from tokenwise_core.memory.situation import Strategy
 from tokenwise_core.memory.strategies import Decay, Dedupe, Hybrid, Importance, NoCut, Priority, Summary, Window
 from tokenwise_core.memory.tool_results import ToolResults
 from tokenwise_core.messages import Message
+from tokenwise_core.tokens import TokenCounter
 
 STRATEGIES: dict[str, Callable[[], Strategy]] = {
     "block summary": BlockSummary,
@@ -41,13 +42,7 @@ def words(text: str) -> int:
     return len(text) // 4 + 1 if text else 0
 
 
-class Words:
-    """A counter by `words`."""
-
-    name = "words"
-
-    def text(self, text: str) -> int:
-        return words(text)
+WORDS = TokenCounter(words, model="words")
 
 
 @dataclass
@@ -79,7 +74,7 @@ class Life:
             if not any("late result" in one.outcome.reason for one in (*self.requests, prepared)):
                 self.problems += too_dear(prepared)  # a unit that a late result has joined is shown, whatever it costs
             now = rendered(prepared, messages)
-            slot = prepared.view.slot and prepared.view.slot.text
+            slot = prepared.view.slot and (prepared.view.slot.turn, prepared.view.slot.text)
             if now[: len(self.shown)] != self.shown and not prepared.outcome.reason and slot == self.slot:
                 self.problems.append("the prefix broke without a reason")
         self.view, self.shown, self.slot = prepared.view, now, slot
@@ -167,7 +162,7 @@ def memory_of(strategy: Strategy, chance: random.Random, **options: Any) -> Memo
         "max_tokens": chance.choice((None, target, 2 * target, 4 * target)),
         "rates": chance.choice(list(RATES.values())),
         "recall": None,
-        "counter": Words(),
+        "counter": WORDS,
         "tool_results": chance.choice((None, ToolResults())),
         "summaries": chance.choice(("background", "after_answer", "inline")),
     }

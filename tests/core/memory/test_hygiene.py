@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from tests.core.memory.replaying import RATES, Life, Words, words
+from tests.core.memory.replaying import RATES, WORDS, Life, words
 from tokenwise_core.memory import Memory, NoCut, Swap, ToolResults, View
 from tokenwise_core.memory.conversation import Conversation, message_counter
 from tokenwise_core.memory.hygiene import tidied
@@ -20,7 +20,7 @@ def step(n: int, text: str) -> list[Message]:
 
 def life(*, target: int = 100_000, tools: ToolResults | None = None, rates: str = "A") -> Life:
     memory = Memory(
-        NoCut(), target_tokens=target, rates=RATES[rates], recall=None, counter=Words(),
+        NoCut(), target_tokens=target, rates=RATES[rates], recall=None, counter=WORDS,
         tool_results=tools or ToolResults(max_tokens=500),
     )  # type: ignore[arg-type]  # fmt: skip
     return Life(memory, fixed=0)

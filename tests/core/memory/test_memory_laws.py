@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.core.memory.histories import random_history
 from tests.core.memory.replaying import STRATEGIES, Life, live, memory_of, summariser
-from tokenwise_core.memory import View
+from tokenwise_core.memory import Recall, View
 from tokenwise_core.messages import Message
 
 SEEDS = st.integers(0, 2**32)
@@ -43,7 +43,9 @@ def chat(chance: random.Random, *, turns: int, tokens: int = 60) -> list[Message
 @given(SEEDS)
 def test_nothing_is_torn_dropped_too_long_or_broken_without_a_reason(strategy: str, seed: int) -> None:
     chance = random.Random(seed)
-    memory = memory_of(STRATEGIES[strategy](), chance, pin=pinned if chance.random() < 0.3 else None)
+    recall = Recall(embedder=None, when="always") if chance.random() < 0.5 else None
+    pin = pinned if chance.random() < 0.3 else None
+    memory = memory_of(STRATEGIES[strategy](), chance, pin=pin, recall=recall, deadline_ms=60_000)
     life = Life(memory, ask=summariser(chance))
     live(life, random_history(seed, chance.randint(5, 60), well_formed=chance.random() < 0.4), chance)
     assert life.problems == []

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.core.memory.replaying import RATES, STRATEGIES, Life, Words, words
+from tests.core.memory.replaying import RATES, STRATEGIES, WORDS, Life, words
 from tokenwise_core.errors import BadInput
 from tokenwise_core.memory import Decay, Dedupe, Hybrid, Importance, Memory, NoCut, Priority, Put, Summary, Window
 from tokenwise_core.memory.presets import PRESETS, seed_preset
@@ -16,7 +16,7 @@ SYSTEM = Message(role="system", text="You help with orders.")
 
 def life(strategy: Strategy, *, target: int = 400, hard: int | None = None, rates: str = "C") -> Life:
     """A conversation whose provider caches nothing: a cut pays at once; or ("A") caches on Claude's terms."""
-    memory = Memory(strategy, target_tokens=target, max_tokens=hard, rates=RATES[rates], recall=None, counter=Words())  # type: ignore[arg-type]
+    memory = Memory(strategy, target_tokens=target, max_tokens=hard, rates=RATES[rates], recall=None, counter=WORDS)  # type: ignore[arg-type]
     return Life(memory, fixed=0)
 
 
