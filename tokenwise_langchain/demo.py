@@ -28,12 +28,15 @@ from pydantic import ConfigDict, PrivateAttr
 from tokenwise_core.demo.desk import Desk
 from tokenwise_core.demo.runner import Ask, DemoAnswer, DemoContext, play
 from tokenwise_core.demo.workload import Conversation
-from tokenwise_core.messages import ToolDefinition
+from tokenwise_core.memory import Memory
+from tokenwise_core.messages import Message, Prompt, ToolDefinition
 from tokenwise_core.protocols import Embedder
 from tokenwise_core.testing import PromptCache, Replay
 from tokenwise_langchain.cache.middleware import SemanticCacheMiddleware
 from tokenwise_langchain.cache.runnable import CachedRunnable
 from tokenwise_langchain.callbacks import TokenBreakdownHandler
+from tokenwise_langchain.memory.history import SummaryBufferHistory
+from tokenwise_langchain.memory.middleware import SummaryBufferMiddleware
 from tokenwise_langchain.testing import ReplayChatModel
 
 PAGES = 5  # handbook pages given with a question; the right one is among them for 93 % of the workload
@@ -47,7 +50,7 @@ def run(context: DemoContext) -> list[DemoAnswer]:
     played, styled = partial(play, context, framework="langchain"), context.workload.styled
     answers = [
         *played(styled("agent", "mixed"), lambda c: agent_for(c, model, retriever, context, handler), path="agent"),
-        *played(styled("rag"), lambda _: chat_for(chain, handler), path="chain"),
+        *played(styled("rag"), lambda c: chat_for(c, chain, model, context, handler), path="chain"),
         *played(styled("faq"), lambda _: help_box_for(chain, handler), path="help box"),
     ]
     handler.flush()
@@ -74,9 +77,12 @@ def agent_for(
 ) -> Ask:
     """Return a way to ask a `create_agent` agent that remembers this conversation.
 
-    The cache stands outside of what inserts the pages: what was asked decides, not what was found for it.
+    Cache and memory stand outside of what inserts the pages: what was asked decides, not what was found for it, and
+    pages are no part of the conversation.
     """
     middleware: list[Any] = [HandbookMiddleware(retriever)]
+    if context.memories is not None:
+        middleware.insert(0, SummaryBufferMiddleware(context.memories.agent))
     if context.cache is not None:
         middleware.insert(0, SemanticCacheMiddleware(context.cache))
     agent: Any = create_agent(
@@ -145,16 +151,38 @@ class HandbookMiddleware(AgentMiddleware[_State, None, Any]):
 # The chain ------------------------------------------------------------------------------------------------------------
 
 
-def chat_for(chain: Runnable[dict[str, Any], str], handler: TokenBreakdownHandler) -> Ask:
+def chat_for(
+    conversation: Conversation,
+    chain: Runnable[dict[str, Any], str],
+    model: BaseChatModel,
+    context: DemoContext,
+    handler: TokenBreakdownHandler,
+) -> Ask:
     """Return a way to ask the chain; the history is kept by the caller, as chains leave it to one."""
-    history: list[BaseMessage] = []
+    plain: list[BaseMessage] = []
+    summarizer = model.model_copy(update={"callbacks": [handler]})  # asked beside the chain, whose handler it lacks
+    ours = None if context.memories is None else _history(conversation, context.memories.chain, context, summarizer)
 
     def ask(question: str) -> str:
-        text = chain.invoke({"question": question, "history": history}, config={"callbacks": [handler]})
-        history.extend([HumanMessage(question), AIMessage(text)])
+        asked = HumanMessage(question)
+        shown = plain if ours is None else ours.messages_for([asked])
+        text = chain.invoke({"question": question, "history": shown}, config={"callbacks": [handler]})
+        said = [asked, AIMessage(text)]
+        plain.extend(said) if ours is None else ours.add_messages(said)
         return text
 
     return ask
+
+
+def _history(
+    conversation: Conversation, memory: Memory, context: DemoContext, summarizer: BaseChatModel
+) -> SummaryBufferHistory:
+    """Return our history of *conversation*, which is told what the chain sends before it."""
+    workload = context.workload
+    texts = [workload.system_prompt, *(text for pair in workload.few_shot for text in pair)]
+    fixed = memory.fixed_tokens(Prompt(messages=tuple(Message(role="user", text=text) for text in texts)))
+    name = f"{conversation.id} langchain chain"
+    return SummaryBufferHistory(name, memory, summarizer=summarizer, fixed_tokens=fixed)
 
 
 def help_box_for(chain: Runnable[dict[str, Any], str], handler: TokenBreakdownHandler) -> Ask:

@@ -25,9 +25,9 @@ from llama_index.core.tools import AsyncBaseTool, BaseTool, FunctionTool, ToolMe
 
 from tokenwise_core.demo.desk import Desk
 from tokenwise_core.demo.runner import APPLICATION, Ask, DemoAnswer, DemoContext, play
-from tokenwise_core.demo.workload import Conversation, Document, Turn, Workload
+from tokenwise_core.demo.workload import Conversation, Document, Turn
 from tokenwise_core.errors import BadInput
-from tokenwise_core.messages import ToolDefinition
+from tokenwise_core.messages import Message, Prompt, ToolDefinition
 from tokenwise_core.protocols import Embedder
 from tokenwise_core.scoping import scope
 from tokenwise_core.testing import PromptCache, Replay
@@ -35,6 +35,7 @@ from tokenwise_llamaindex.cache.engine import CachedQueryEngine
 from tokenwise_llamaindex.callbacks import TokenBreakdownHandler
 from tokenwise_llamaindex.convert import CoreEmbedding
 from tokenwise_llamaindex.llm import TokenwiseLLM
+from tokenwise_llamaindex.memory.buffer import SummaryBufferMemory
 from tokenwise_llamaindex.testing import ReplayLLM
 
 PAGES = 5  # handbook pages given with a question, as in LangChain's half
@@ -59,14 +60,15 @@ def _run(context: DemoContext) -> list[DemoAnswer]:
     model = plain if context.cache is None else TokenwiseLLM(plain, cache=context.cache)
     single = partial(query_for, plain, context=context)  # cached as a whole: its model needs no cache
     talks, chats, faq = workload.styled("agent", "mixed"), workload.styled("rag"), workload.styled("faq")
+    singles = [chat for chat in chats if not chat.is_long]  # those are about memory, and a query engine has none
     with TokenBreakdownHandler(runtime=context.runtime) as handler, asyncio.Runner() as runner:
         with scope(application=APPLICATION, task="indexing"):
             retriever = index_of(workload.documents, context.embedder).as_retriever(similarity_top_k=PAGES)
         played = partial(play, context, framework="llamaindex")
         answers = [
             *played(talks, lambda c: agent_for(c, model, retriever, context, runner), path="agent"),
-            *played(chats, lambda _: chat_for(model, retriever, workload), path="chat engine"),
-            *played(chats, lambda _: single(retriever), path="query engine", only=_is_single),
+            *played(chats, lambda c: chat_for(c, model, retriever, context), path="chat engine"),
+            *played(singles, lambda _: single(retriever), path="query engine", only=_is_single),
             *played(faq, lambda _: single(retriever), path="help box"),
         ]
         handler.flush()
@@ -161,7 +163,7 @@ def agent_for(
         retriever=retriever,
         streaming=False,
     )
-    memory = ChatMemoryBuffer.from_defaults(token_limit=HISTORY_TOKENS)
+    memory = agent_memory(f"{conversation.id} llamaindex agent", context)
 
     async def answered(question: str) -> str:
         return str(await agent.run(question, memory=memory))
@@ -200,19 +202,45 @@ def _tool(desk: Desk, definition: ToolDefinition) -> BaseTool:
 # The engines ----------------------------------------------------------------------------------------------------------
 
 
-def chat_for(model: LLM, retriever: BaseRetriever, workload: Workload) -> Ask:
+def chat_for(conversation: Conversation, model: LLM, retriever: BaseRetriever, context: DemoContext) -> Ask:
     """Return a way to ask a chat engine that remembers one conversation; it streams from a thread of its own."""
     engine = ContextChatEngine.from_defaults(
         retriever=retriever,
         llm=model,
-        memory=ChatMemoryBuffer.from_defaults(token_limit=HISTORY_TOKENS),
-        system_prompt=workload.system_prompt,
+        memory=chat_memory(f"{conversation.id} llamaindex chat engine", model, context),
+        system_prompt=context.workload.system_prompt,
     )
 
     def ask(question: str) -> str:
         return "".join(engine.stream_chat(question).response_gen)
 
     return ask
+
+
+def agent_memory(session: str, context: DemoContext) -> BaseMemory:
+    """Return what keeps an agent's conversation; ours is told what is sent in front of it.
+
+    It makes summaries of the conversation's own sentences: a model asked by itself would read all of it at the full
+    price, which under a prompt cache costs more than a summary saves here.
+    """
+    if context.memories is None:
+        return ChatMemoryBuffer.from_defaults(token_limit=HISTORY_TOKENS)
+    memory = context.memories.agent
+    fixed = memory.fixed_tokens(Prompt(messages=_system(context), tools=context.workload.tools))
+    return SummaryBufferMemory.from_defaults(memory=memory, session_id=session, fixed_tokens=fixed)
+
+
+def chat_memory(session: str, model: LLM, context: DemoContext) -> BaseMemory:
+    """Return what keeps a chat engine's conversation."""
+    if context.memories is None:
+        return ChatMemoryBuffer.from_defaults(token_limit=HISTORY_TOKENS)
+    memory = context.memories.chat_engine
+    fixed = memory.fixed_tokens(Prompt(messages=_system(context)))
+    return SummaryBufferMemory.from_defaults(llm=model, memory=memory, session_id=session, fixed_tokens=fixed)
+
+
+def _system(context: DemoContext) -> tuple[Message]:
+    return (Message(role="system", text=context.workload.system_prompt),)
 
 
 def query_for(model: LLM, retriever: BaseRetriever, *, context: DemoContext) -> Ask:

@@ -11,6 +11,7 @@ from tokenwise_core.testing import Replay, ReplayAnswer
 from tokenwise_core.testing.structured import is_valid
 
 WORKLOAD = load_workload()
+CONVERSATIONS = (*WORKLOAD.conversations, *WORKLOAD.long)
 STRONG = Replay(WORKLOAD, tier="strong")
 PAGES = {page.id: page.text for page in WORKLOAD.documents}
 
@@ -44,14 +45,14 @@ def ids(conversation: Conversation) -> str:
     return conversation.id
 
 
-@pytest.mark.parametrize("conversation", WORKLOAD.conversations, ids=ids)
+@pytest.mark.parametrize("conversation", CONVERSATIONS, ids=ids)
 def test_with_its_whole_context_every_turn_is_found_and_answered_as_recorded(conversation: Conversation) -> None:
     for turn, answered in played(conversation, STRONG):
         assert (answered.turn_id, answered.missing) == (turn.id, ())
         assert turn.is_said_by(answered.answer.text) or not turn.strong_is_right
 
 
-@pytest.mark.parametrize("conversation", WORKLOAD.conversations, ids=ids)
+@pytest.mark.parametrize("conversation", CONVERSATIONS, ids=ids)
 def test_without_its_context_no_turn_that_needs_evidence_is_answered_rightly(conversation: Conversation) -> None:
     for turn in conversation.turns:
         bare = STRONG.answer(Prompt(messages=(Message(role="user", text=turn.user),)))
@@ -60,7 +61,7 @@ def test_without_its_context_no_turn_that_needs_evidence_is_answered_rightly(con
             assert not (turn.facts and turn.is_said_by(bare.answer.text))
 
 
-@pytest.mark.parametrize("conversation", WORKLOAD.conversations, ids=ids)
+@pytest.mark.parametrize("conversation", CONVERSATIONS, ids=ids)
 def test_every_recorded_call_is_valid_under_the_workloads_own_tools(conversation: Conversation) -> None:
     offered = {tool.name: tool.parameters for tool in WORKLOAD.tools}
     for call in (call for turn in conversation.turns for step in turn.steps for call in step):
@@ -69,7 +70,7 @@ def test_every_recorded_call_is_valid_under_the_workloads_own_tools(conversation
 
 def test_the_cheap_model_is_wrong_where_the_recording_says_so() -> None:
     cheap = Replay(WORKLOAD, tier="cheap")
-    for conversation in WORKLOAD.conversations:
+    for conversation in CONVERSATIONS:
         for turn, answered in played(conversation, cheap):
             expected = (turn.cheap or turn.right) if turn.cheap_is_right else turn.wrong
             assert answered.answer.text == expected

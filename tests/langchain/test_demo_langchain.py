@@ -14,7 +14,9 @@ from tokenwise_core.cache import MemoryEntries
 from tokenwise_core.cache.request import LEVER
 from tokenwise_core.demo.caching import demo_cache
 from tokenwise_core.demo.desk import Desk
+from tokenwise_core.demo.remembering import demo_memories
 from tokenwise_core.demo.runner import DemoAnswer, DemoContext
+from tokenwise_core.demo.scoring import turns_of
 from tokenwise_core.demo.workload import Workload, load_workload
 from tokenwise_core.messages import ToolDefinition
 from tokenwise_core.testing import HashEmbedder
@@ -178,3 +180,27 @@ class _Counting(HashEmbedder):
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         self.questions += len(texts) == 1
         return super().embed(texts)
+
+
+@pytest.mark.parametrize(("name", "path"), [("c27", "agent"), ("c26", "chain")])
+def test_with_memory_a_long_conversation_sends_less_and_answers_the_same(name: str, path: str) -> None:
+    whole = load_workload()
+    (talk,) = (c for c in whole.long if c.id == name)
+    workload = replace(whole, conversations=(replace(talk, turns=talk.turns[:40]),))
+    memories = demo_memories(embedder=HashEmbedder(), prices=PriceBook(), prompt_cache=False)
+    sent, right = [], []
+    for kept in (None, memories):
+        runtime = make_runtime(MemoryStore())
+        events: list[UsageEvent] = []
+        runtime.recorder.subscribe(events.append)
+        context = DemoContext(workload=workload, embedder=HashEmbedder(), runtime=runtime, memories=kept)
+        answers = run(context)
+        runtime.recorder.close()
+        assert {a.path for a in answers} == {path}
+        sent.append(sum(event.usage.input_tokens or 0 for event in events))
+        right.append([turns_of(whole)[a.turn].is_said_by(a.text) for a in answers])
+    memories.close()
+    assert sent[1] < 0.9 * sent[0]  # summaries included
+    assert right[1] == right[0]
+    assert {s.lever for e in events for s in e.savings} >= {"memory"}
+    assert any(event.scope.agent == "tokenwise:summary" for event in events)

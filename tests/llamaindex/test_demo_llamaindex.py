@@ -10,7 +10,9 @@ import tokenwise_llamaindex
 from tokenwise_core.cache import MemoryEntries
 from tokenwise_core.cache.request import LEVER
 from tokenwise_core.demo.caching import demo_cache
+from tokenwise_core.demo.remembering import demo_memories
 from tokenwise_core.demo.runner import DemoContext
+from tokenwise_core.demo.scoring import turns_of
 from tokenwise_core.demo.workload import load_workload
 from tokenwise_core.errors import BadInput
 from tokenwise_core.testing import HashEmbedder, capture_usage
@@ -81,6 +83,28 @@ def test_with_the_cache_the_help_box_is_answered_from_it_and_a_customer_only_fro
     hits = [event for event in events if event.status is Status.CACHE_HIT]
     assert len(hits) == len(repeated) + sum(decision.kind is not None for decision in mine_again.decisions)
     assert {saving.lever for hit in hits for saving in hit.savings} == {LEVER}
+
+
+@pytest.mark.parametrize(("name", "path"), [("c27", "agent"), ("c26", "chat engine")])
+def test_with_memory_a_long_conversation_sends_less_and_answers_the_same(
+    name: str, path: str, context: DemoContext
+) -> None:
+    whole = load_workload()
+    (talk,) = (c for c in whole.long if c.id == name)
+    workload = replace(whole, conversations=(replace(talk, turns=talk.turns[:45]),))
+    memories = demo_memories(embedder=HashEmbedder(), prices=PriceBook(), prompt_cache=False)
+    sent, right = [], []
+    for kept in (None, memories):
+        with capture_usage(context.runtime.recorder) as events:
+            answers = run(replace(context, workload=workload, memories=kept))
+        assert {a.path for a in answers} == {path}
+        calls = [event for event in events if event.operation != "embedding"]
+        sent.append(sum(event.usage.input_tokens or 0 for event in calls))
+        right.append([turns_of(whole)[a.turn].is_said_by(a.text) for a in answers])
+    memories.close()
+    assert sent[1] < 0.9 * sent[0]  # summaries included
+    assert right[1] == right[0]
+    assert {s.lever for e in calls for s in e.savings} >= {"memory"}
 
 
 async def test_it_runs_inside_a_running_event_loop(context: DemoContext) -> None:

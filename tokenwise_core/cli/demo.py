@@ -1,4 +1,4 @@
-"""`tokenwise demo`: the bundled workload through every installed framework, without and with the cache, and scored."""
+"""`tokenwise demo`: the bundled workload through every installed framework: plain, cached, with memory, and scored."""
 
 from __future__ import annotations
 
@@ -14,11 +14,14 @@ from rich.progress import Progress, TaskID
 from tokenwise_core.analytics.formats import rich_report, rich_table
 from tokenwise_core.analytics.report import make_report
 from tokenwise_core.cli.arguments import Parser
+from tokenwise_core.cli.demo_memory import KEPT, KEPT_UNCACHED, PLAIN, memory_table, read_run, savings_table
 from tokenwise_core.cli.demo_tables import answers_table, cache_table, comparison_table, refusals_table
 from tokenwise_core.cli.report import PAGE, write_page
 from tokenwise_core.cli.terminal import progress, remark, show
 from tokenwise_core.demo.caching import WatchedCache, demo_cache
+from tokenwise_core.demo.remembering import Memories, demo_memories, long_workload
 from tokenwise_core.demo.runner import APPLICATION, DemoAnswer, run_demo
+from tokenwise_core.demo.workload import Workload, load_workload
 from tokenwise_core.embeddings import CachedEmbedder, SentenceTransformerEmbedder, default_embedder
 from tokenwise_core.errors import BadInput, TokenwiseError
 from tokenwise_core.protocols import Embedder
@@ -54,6 +57,12 @@ def add_arguments(parser: Parser) -> None:
         "--cache", choices=("both", "on", "off"), default="both", help="run without and with it (default), or once"
     )
     parser.add_argument(
+        "--memory",
+        choices=("on", "off"),
+        default="on",
+        help="play the long conversations without and with it (default)",
+    )
+    parser.add_argument(
         "--embedder",
         type=_embedder_name,
         default="default",
@@ -79,11 +88,12 @@ def run(arguments: argparse.Namespace) -> int:
     began = time.time()
     without = [] if arguments.cache == "on" else _answers(runtime, arguments, embedder)
     cache = None if arguments.cache == "off" else _empty_cache(embedder, prices)
-    with_cache = [] if cache is None else _answers(runtime, arguments, embedder, cache)
+    with_cache = [] if cache is None else _answers(runtime, arguments, embedder, cache=cache)
+    query = Query(since=began, application=APPLICATION, variant=WITHOUT if cache is None else WITH)
+    long = () if arguments.memory == "off" else _long(store, query, runtime, arguments, embedder)
     if not runtime.recorder.flush(timeout_s=60):
         remark("some calls are still being written; the report may lack them")
-    query = Query(since=began, application=APPLICATION, variant=WITHOUT if cache is None else WITH)
-    show(*_findings(store, query, without, with_cache), rich_report(make_report(store, query)))
+    show(*_findings(store, query, without, with_cache), *long, rich_report(make_report(store, query)))
     write_page(store, query, arguments.output)
     remark(f"recorded in {store.url}: tokenwise report --store {store.url} --by session")
     if cache is not None:
@@ -103,6 +113,34 @@ def _findings(
         yield rich_table(refusals_table(with_cache))
     if without and with_cache:
         yield rich_table(comparison_table(store, query, variants=(WITHOUT, WITH)))
+
+
+def _long(
+    store: Store, query: Query, runtime: Runtime, arguments: argparse.Namespace, embedder: Embedder
+) -> list[RenderableType]:
+    """Play the long conversations without and with memory, and return the tables that tell what that made.
+
+    With the replayed model memory runs a second time, told that nothing is cached: then it cuts earlier.
+    """
+    whole, prices = load_workload(), runtime.accountant.prices
+    workload, replayed, runs = long_workload(whole), arguments.model is None, {}
+    longest = max(len(conversation.turns) for conversation in whole.conversations)
+    remark(f"conversations of up to {longest} turns are left out with memory: they are too short for it to pay")
+    for variant in (PLAIN, KEPT, KEPT_UNCACHED) if replayed else (PLAIN, KEPT):
+        memories = None
+        if variant != PLAIN:
+            caching = variant == KEPT
+            memories = demo_memories(embedder=embedder, prices=prices, prompt_cache=caching, replayed=replayed)
+        answers = _answers(runtime, arguments, embedder, variant=variant, memories=memories, workload=workload)
+        if memories is not None:
+            memories.close()
+        runtime.recorder.flush(timeout_s=60)
+        runs[variant] = read_run(store, query, variant, answers)
+    found = [memory_table(runs[PLAIN], runs[KEPT]), savings_table(runs[PLAIN], runs[KEPT])]
+    if replayed:
+        price = prices.price(f"replay-{arguments.tier}")
+        found.insert(1, memory_table(runs[PLAIN], runs[KEPT_UNCACHED], uncached=price))
+    return [rich_table(table) for table in found]
 
 
 def _embedder_name(text: str) -> str:
@@ -129,18 +167,27 @@ def _empty_cache(embedder: Embedder, prices: PriceBook) -> WatchedCache:
 
 
 def _answers(
-    runtime: Runtime, arguments: argparse.Namespace, embedder: Embedder, cache: WatchedCache | None = None
+    runtime: Runtime,
+    arguments: argparse.Namespace,
+    embedder: Embedder,
+    *,
+    cache: WatchedCache | None = None,
+    variant: str | None = None,
+    memories: Memories | None = None,
+    workload: Workload | None = None,
 ) -> list[DemoAnswer]:
-    variant = WITHOUT if cache is None else WITH
+    variant = variant or (WITHOUT if cache is None else WITH)
     with progress() as bars, scope(application=APPLICATION, variant=variant):
         try:
             return run_demo(
                 runtime,
                 cache=cache,
+                memories=memories,
                 model=arguments.model,
                 tier=arguments.tier,
                 only=arguments.framework,
                 embedder=embedder,
+                workload=workload,
                 progress=_Bars(bars, variant),
             )
         except TokenwiseError:

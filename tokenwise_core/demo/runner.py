@@ -1,4 +1,4 @@
-"""Runs the bundled workload through every framework that is installed, with the cache or without."""
+"""Runs the bundled workload through every framework that is installed: plain, with the cache, or with memory."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Literal
 
 from tokenwise_core.demo.caching import Decision, WatchedCache
 from tokenwise_core.demo.desk import Desk
+from tokenwise_core.demo.remembering import Memories
 from tokenwise_core.demo.workload import Conversation, Turn, Workload, load_workload
 from tokenwise_core.embeddings import default_embedder
 from tokenwise_core.errors import BadInput, MissingExtra
@@ -59,13 +60,15 @@ class DemoContext:
     """What each framework's half of the demo is given.
 
     *model* is a live model's name (`openai:gpt-5-mini`), None for the replayed one; *cache* is None where the demo runs
-    without one; *progress* is called with a path's name, the turns done and the turns in all.
+    without one, and so are *memories*, which else keep the conversations of agents, chains and chat engines; *progress*
+    is called with a path's name, the turns done and the turns in all.
     """
 
     workload: Workload
     embedder: Embedder
     runtime: Runtime
     cache: WatchedCache | None = None
+    memories: Memories | None = None
     model: str | None = None
     tier: Tier = "strong"
     clock: Clock = time.time
@@ -105,7 +108,7 @@ def play(
     """Yield the answers of one path of one framework; *opened* begins a conversation, *only* chooses its turns.
 
     Each turn is booked under the names of its conversation, in a session of the path's own. People pause between two
-    questions: the cache has stored an answer before the next is asked.
+    questions: before the next is asked, the cache has stored the answer, and memory found time to read.
     """
     chosen = {c.id: [turn for turn in c.turns if only is None or only(turn)] for c in conversations}
     done, total = 0, sum(map(len, chosen.values()))
@@ -120,6 +123,8 @@ def play(
                 user=conversation.user,
             ):
                 texts = _asked(ask, turn)
+            if context.memories is not None:
+                context.memories.drain()
             done += 1
             context.progress(f"{framework} {path}", done, total)
             for text, decisions in zip(texts, _decided(context.cache, len(texts)), strict=True):
@@ -155,6 +160,7 @@ def run_demo(
     runtime: Runtime,
     *,
     cache: WatchedCache | None = None,
+    memories: Memories | None = None,
     model: str | None = None,
     tier: Tier = "strong",
     only: Iterable[str] | None = None,
@@ -162,7 +168,10 @@ def run_demo(
     workload: Workload | None = None,
     progress: Progress = no_progress,
 ) -> list[DemoAnswer]:
-    """Run the workload through each framework that is installed (or those named in *only*), with *cache* or without."""
+    """Run the workload through each framework that is installed (or those named in *only*).
+
+    It goes through *cache*, and *memories* keep its conversations, where they are given.
+    """
     wanted = set(only) if only is not None else None
     found = {name: half for name, half in halves().items() if wanted is None or name in wanted}
     missing = (wanted or set()) - set(found)
@@ -175,6 +184,7 @@ def run_demo(
         embedder=embedder or default_embedder(),
         runtime=runtime,
         cache=cache,
+        memories=memories,
         model=model,
         tier=tier,
         progress=progress,

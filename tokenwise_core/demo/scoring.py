@@ -102,9 +102,21 @@ def refusals(answers: Iterable[DemoAnswer]) -> dict[str, list[Decision]]:
     return {reason: sorted(same, key=lambda d: -(d.similarity or 0)) for reason, same in ordered}
 
 
+def right_by_session(answers: Iterable[DemoAnswer], workload: Workload) -> dict[str, tuple[int, int]]:
+    """Return for each session how many answers state every expected fact, and how many questions have any."""
+    turns = turns_of(workload)
+    found: dict[str, tuple[int, int]] = {}
+    for answer in answers:
+        turn, name = turns[answer.turn], f"{answer.conversation} {answer.framework} {answer.path}"
+        if turn.answerable and turn.facts:
+            right, asked = found.get(name, (0, 0))
+            found[name] = right + turn.is_said_by(answer.text), asked + 1
+    return found
+
+
 def turns_of(workload: Workload) -> dict[str, Turn]:
-    """Return all turns by id."""
-    return {turn.id: turn for conversation in workload.conversations for turn in conversation.turns}
+    """Return all turns by id, those of the long conversations too."""
+    return {turn.id: turn for talk in (*workload.conversations, *workload.long) for turn in talk.turns}
 
 
 def _by_path(answers: Iterable[DemoAnswer]) -> dict[tuple[str, str], list[DemoAnswer]]:

@@ -36,7 +36,7 @@ class Recordings:
 
     def __init__(self, recorded: Workload | Iterable[Conversation] | Iterable[Turn]) -> None:
         self._by_question: dict[str, list[Recorded]] = {}
-        for item in recorded.conversations if isinstance(recorded, Workload) else recorded:
+        for item in (*recorded.conversations, *recorded.long) if isinstance(recorded, Workload) else recorded:
             turns = item.turns if isinstance(item, Conversation) else (item,)
             said = tuple(normalised(turn.user) for turn in turns)
             for position, turn in enumerate(turns):

@@ -12,6 +12,7 @@ from tokenwise_core.cli import main
 from tokenwise_core.demo import runner
 from tokenwise_core.demo.runner import DemoAnswer, DemoContext
 from tokenwise_core.messages import Answer, Message, Prompt
+from tokenwise_core.scoping import current_scope
 from tokenwise_core.usage.call import Answered, CallDetails
 from tokenwise_core.usage.events import Usage
 from tokenwise_core.usage.meter import Meter
@@ -103,6 +104,35 @@ def test_one_of_both_runs_can_be_chosen(choice: str, runs: int, capsys: pytest.C
     assert captured.err.count("fake path, ") == runs
     assert ("Refused, by reason" in captured.out) == (choice != "off")
     assert ("Without and with the cache" in captured.out) == (choice == "both")
+
+
+def test_the_long_conversations_are_played_without_and_with_memory_for_models_with_a_prompt_cache_and_without(
+    halves: dict[str, Half], capsys: pytest.CaptureFixture[str]
+) -> None:
+    seen: list[tuple[str | None, bool, float | None]] = []
+
+    def watched(context: DemoContext) -> Sequence[DemoAnswer]:
+        rates = (
+            None if context.memories is None or context.memories.agent.rates is None else context.memories.agent.rates
+        )
+        seen.append((current_scope().variant, len(context.workload.conversations) == 3, rates.read if rates else None))
+        return play(context)
+
+    halves["fake"] = watched
+    assert main(["demo", "--cache", "off"]) == 0
+    assert seen == [
+        ("without cache", False, None),
+        ("without memory", True, None),
+        ("with memory", True, 0.1),
+        ("with memory, no prompt cache", True, 1.0),
+    ]
+    printed = capsys.readouterr().out
+    for title in ("the provider caches prompts", "nothing is cached", "What memory did"):
+        assert title in printed
+    seen.clear()
+    assert main(["demo", "--cache", "off", "--memory", "off"]) == 0
+    assert len(seen) == 1
+    assert "Long conversations" not in capsys.readouterr().out
 
 
 def test_an_unknown_embedder_is_told_which_there_are(capsys: pytest.CaptureFixture[str]) -> None:

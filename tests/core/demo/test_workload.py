@@ -18,24 +18,26 @@ from tokenwise_core.demo.workload import Conversation, Evidence, Turn, load_work
 from tokenwise_core.demo.workload.loader import digest
 
 WORKLOAD = load_workload()
-TURNS: dict[str, Turn] = {turn.id: turn for conversation in WORKLOAD.conversations for turn in conversation.turns}
+CONVERSATIONS = (*WORKLOAD.conversations, *WORKLOAD.long)
+TURNS: dict[str, Turn] = {turn.id: turn for conversation in CONVERSATIONS for turn in conversation.turns}
 PAGES = {page.id: normalised(f"{page.title} {page.text}") for page in WORKLOAD.documents}
 TOOLS = {tool.name: tool for tool in WORKLOAD.tools}
 FROZEN = Path(__file__).with_name("workload_frozen.json")
 PINNED = {
     "accounting": "600c8af486a382f9f10267482499f9d908201dd5a973f3523f50b139ce7c8cf0",
     "cache": "343642118cadbf1baef9cc4c0b63e90c244cb2ef649e1df5032bf6b02a917c79",
+    "memory": "22f9de0e9a2a4d1295517efc4c670c83084e90f35071a95b5c132e72fad3ff9c",
 }
 """Digest of each release's block of the manifest. A later issue adds a block and its pin, and changes none."""
 
-conversation_by_id = pytest.mark.parametrize("conversation", WORKLOAD.conversations, ids=lambda one: one.id)
+conversation_by_id = pytest.mark.parametrize("conversation", CONVERSATIONS, ids=lambda one: one.id)
 
 
 @cache
 def tool_results(conversation_id: str) -> dict[str, dict[str, str]]:
     """What the tools say in each turn, by tool name, with one desk for the whole conversation."""
     desk, found = Desk(), {}
-    for turn in next(one for one in WORKLOAD.conversations if one.id == conversation_id).turns:
+    for turn in next(one for one in CONVERSATIONS if one.id == conversation_id).turns:
         said: dict[str, str] = {}
         for call in (call for step in turn.steps for call in step):
             said[call.name] = f"{said.get(call.name, '')} {desk.call(call.name, call.arguments)}"
@@ -70,6 +72,17 @@ def test_there_are_enough_conversations_of_the_promised_lengths() -> None:
     assert {conversation.style for conversation in WORKLOAD.conversations} == {"agent", "rag", "mixed", "faq"}
 
 
+def test_conversations_of_many_days_ask_for_what_was_told_long_before() -> None:
+    assert {conversation.style for conversation in WORKLOAD.long} == {"agent", "rag"}
+    for conversation in WORKLOAD.long:
+        assert 60 <= len(conversation.turns) <= 150
+        assert conversation.is_long
+        assert sum(len(turn.user.split()) for turn in conversation.turns) > 1_000
+        assert sum(distance(turn) >= 20 for turn in conversation.turns) >= 8
+        assert any(turn.corrects is not None for turn in conversation.turns)
+    assert any(turn.steps for conversation in WORKLOAD.long for turn in conversation.turns)
+
+
 def test_the_help_box_repeats_rephrases_and_looks_alike() -> None:
     faq = [
         turn for conversation in WORKLOAD.conversations if conversation.style == "faq" for turn in conversation.turns
@@ -99,7 +112,7 @@ def test_every_kind_of_turn_is_there_often_enough_to_judge_by() -> None:
 
 
 def test_the_cheap_model_is_right_on_about_seventy_percent() -> None:
-    turns = list(TURNS.values())
+    turns = [turn for conversation in WORKLOAD.conversations for turn in conversation.turns]
     assert 0.65 <= sum(turn.cheap_is_right for turn in turns) / len(turns) <= 0.75
     assert sum(not turn.strong_is_right for turn in turns) >= 4
 
@@ -237,7 +250,7 @@ def test_no_conversation_asks_the_same_words_twice(conversation: Conversation) -
 
 
 def test_some_tool_outputs_are_long() -> None:
-    results = [tool_results(conversation.id) for conversation in WORKLOAD.conversations]
+    results = [tool_results(conversation.id) for conversation in CONVERSATIONS]
     lengths = [len(text) for turns in results for said in turns.values() for text in said.values()]
     assert sum(length > 5_000 for length in lengths) >= 4
 
@@ -260,7 +273,7 @@ def content_hashes() -> dict[str, str]:
     folder = files("tokenwise_core.demo.workload")
     raw: dict[str, Any] = {page.name: page.read_text("utf-8") for page in (folder / "handbook").iterdir()}
     raw |= {f"tool {item['function']['name']}": item for item in json.loads((folder / "tools.json").read_text("utf-8"))}
-    for page in (folder / "conversations").iterdir():
+    for page in (*(folder / "conversations").iterdir(), *(folder / "long").iterdir()):
         conversation = json.loads(page.read_text("utf-8"))
         raw |= {turn["id"]: turn for turn in conversation.pop("turns")}
         raw[conversation["id"]] = conversation

@@ -20,10 +20,13 @@ def load_workload() -> Workload:
     folder = files("tokenwise_core.demo.workload")
     handbook = [_document(page) for page in _sorted(folder / "handbook", ".md")]
     tools = read_json(folder / "tools.json")
-    conversations = [read_json(page) for page in _sorted(folder / "conversations", ".json")]
+    conversations, long = (
+        [read_json(page) for page in _sorted(folder / name, ".json")] for name in ("conversations", "long")
+    )
     system_prompt = (folder / "system_prompt.md").read_text("utf-8").strip()
     few_shot = read_json(folder / "few_shot.json")
-    content = [[[page.id, page.title, page.text] for page in handbook], tools, conversations, system_prompt, few_shot]
+    pages = [[page.id, page.title, page.text] for page in handbook]
+    content = [pages, tools, conversations, long, system_prompt, few_shot]
     return Workload(
         documents=tuple(handbook),
         tools=tuple(_tool(tool) for tool in tools),
@@ -31,6 +34,7 @@ def load_workload() -> Workload:
         system_prompt=system_prompt,
         few_shot=tuple((question, answer) for question, answer in few_shot),
         fingerprint=digest(content),
+        long=tuple(_conversation(raw) for raw in long),
     )
 
 

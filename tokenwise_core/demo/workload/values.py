@@ -12,6 +12,8 @@ from tokenwise_core.messages import ToolDefinition
 
 EvidenceKind = Literal["document", "turn", "tool"]
 Style = Literal["agent", "rag", "mixed", "faq"]
+LONGEST_TALK = 40
+"""Turns of a conversation that is held at one go."""
 TurnKind = Literal["document", "tool", "recall", "correction", "statement", "small_talk", "unanswerable"]
 
 
@@ -99,10 +101,19 @@ class Conversation:
     style: Style
     turns: tuple[Turn, ...]
 
+    @property
+    def is_long(self) -> bool:
+        """Whether it goes over many days."""
+        return len(self.turns) > LONGEST_TALK
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workload:
-    """The whole of it; *fingerprint* is the sha256 of its canonical JSON."""
+    """The whole of it; *fingerprint* is the sha256 of its canonical JSON.
+
+    *long* are conversations of many days, which are not among *conversations*: the demo plays them without and with
+    memory.
+    """
 
     documents: tuple[Document, ...]
     tools: tuple[ToolDefinition, ...]
@@ -110,6 +121,7 @@ class Workload:
     system_prompt: str
     few_shot: tuple[tuple[str, str], ...]
     fingerprint: str
+    long: tuple[Conversation, ...] = ()
 
     def styled(self, *styles: Style) -> list[Conversation]:
         """Return the conversations in any of *styles*."""
