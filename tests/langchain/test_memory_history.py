@@ -215,6 +215,17 @@ def test_what_is_asked_is_recalled_for_and_not_what_was_asked_before(counted: An
     assert not [text for text in stored if "blue heron" in text and not text.startswith("Point 2.")]
 
 
+def test_where_what_is_asked_is_not_known_nothing_is_recalled(counted: Any) -> None:
+    history = SummaryBufferHistory("s", eager(recall=LEXICAL), summarizer=counted(says=SUMMARY))
+    for n in range(12):
+        history.messages  # noqa: B018
+        heron = "It is about a blue heron." if n == 2 else ""
+        history.add_messages([HumanMessage(f"Point {n}. {heron} {FILLER}"), AIMessage(f"Noted. {FILLER}")])
+    history.add_messages([HumanMessage("Which colour has the heron?"), AIMessage("Blue.")])
+    assert "It is about a blue heron." not in "".join(texts(history.messages))
+    assert "It is about a blue heron." in "".join(texts(history.messages_for([HumanMessage("Which heron was it?")])))
+
+
 def test_answers_with_one_id_are_two_answers() -> None:
     """LangChain's cache hands out the same message twice, id and all."""
     memory = eager()

@@ -128,12 +128,15 @@ def test_the_own_model_is_asked_behind_what_it_was_just_sent_with_its_tools(coun
             return super().bind_tools(tools, **kwargs)
 
     model = Binding(says=answers, usage=None)
-    talk(new_agent(model, tools=[look]), 8)
+    talk(new_agent(model, tools=[look]), 16)
     request = asked(model)[0]
     before = model._asked[model._asked.index(request) - 1]
     assert [message.text for message in request[:-1]] == [message.text for message in before]
     assert isinstance(request[-1], HumanMessage)
     assert all(one == bound[0] for one in bound)
+    assert len(bound) == model.calls, "for summaries, too"
+    marks = [message.additional_kwargs.get("tokenwise", {}) for one in asked(model) for message in one]
+    assert {mark["source"] for mark in marks if mark} == {"memory"}, "savings are booked with the application's calls"
 
 
 def test_another_model_makes_the_summaries_if_given(model: Any, counted: Any) -> None:
@@ -155,6 +158,27 @@ async def test_summaries_are_made_whenever_the_memory_says_also_awaited(model: A
     assert SUMMARY in sent(model)[-1][1].text
 
 
+@pytest.mark.parametrize("summaries", ["inline", "after_answer"])
+async def test_a_summary_that_is_waited_for_blocks_no_event_loop(counted: Any, summaries: str) -> None:
+    import threading
+
+    loop, asked_in = asyncio.get_running_loop(), []
+
+    def says(messages: list[BaseMessage]) -> str:
+        if not is_for_summary(messages):
+            return f"Noted. {FILLER}"
+        alive = threading.Event()
+        loop.call_soon_threadsafe(alive.set)
+        asked_in.append(alive.wait(5))
+        return SUMMARY
+
+    agent = new_agent(counted(says=says, usage=None), eager(summaries=summaries))
+    for n in range(10):
+        await agent.ainvoke({"messages": [("human", f"Point {n}. {FILLER}")]}, thread_of("t"))
+    assert asked_in
+    assert all(asked_in)
+
+
 def test_an_inline_summary_of_the_own_model_stands_behind_the_conversation_uncut(model: Any) -> None:
     talk(new_agent(model, eager(summaries="inline")), 12)
     request = asked(model)[0]
@@ -164,7 +188,7 @@ def test_an_inline_summary_of_the_own_model_stands_behind_the_conversation_uncut
 
 def calls_a_tool(messages: list[BaseMessage]) -> Any:
     if is_for_summary(messages):
-        return AIMessage("", tool_calls=[{"name": "look", "args": {"order": "1"}, "id": "c"}])
+        return AIMessage("I look.", tool_calls=[{"name": "look", "args": {"order": "1"}, "id": "c"}])
     return f"Noted. {FILLER}"
 
 
