@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from cachetools import LRUCache
 
 from tokenwise_core import process
-from tokenwise_core.deadline import Workers
+from tokenwise_core.deadline import TooBusy, Workers
 from tokenwise_core.flow import Asker, AsyncAsker, run
 from tokenwise_core.memory.booking import announced
 from tokenwise_core.memory.buffer import BlockSummary
@@ -269,7 +269,10 @@ class Memory:
 
     async def work(self, function: Callable[[], T]) -> T:
         """Return what *function* returns, without blocking the event loop."""
-        return await self._workers.arun(function, WORK_S)
+        try:
+            return await self._workers.arun(function, WORK_S)
+        except TooBusy:  # it was not begun
+            return function()
 
     def original(self, session: str, id: str) -> str | None:
         """Return the whole of a tool's result that was shortened under *id*; None where it is not known."""

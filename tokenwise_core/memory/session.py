@@ -142,7 +142,7 @@ class Session:
         """Do the same without blocking the event loop."""
         (messages, views), view = await self.memory.work(lambda: (self._now(more), self._known()))
         with self.memory.using(self.id) as conversation:
-            conversation.replace(views)
+            await self.memory.work(lambda: conversation.replace(views))  # counts what is new here
             prepared = await self.memory.aprepare(conversation, view, request, ask=ask)
         self._remember(prepared.view)
         return prepared, messages
