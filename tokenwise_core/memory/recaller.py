@@ -49,7 +49,8 @@ class Recaller:
         """Make the messages before *stop* findable, behind."""
         found = self._of(conversation)
         with found.lock:
-            if found.is_filling or (len(found.index) >= stop and not found.index.missing(1)):
+            waits = not self.is_lexical and found.index.missing(1)
+            if found.is_filling or (len(found.index) >= stop and not waits):
                 return
             found.is_filling = True
         if not self._workers.submit(lambda: self._fill(conversation, found, stop)):

@@ -55,3 +55,17 @@ def test_what_is_going_to_leave_is_indexed_while_its_summary_is_made() -> None:
     assert not view.evicted
     assert memory._recaller is not None
     assert len(memory._recaller._of(conversation).index) >= view.pending.stop
+
+
+def test_without_an_embedder_no_thread_is_woken_for_what_is_indexed(monkeypatch: pytest.MonkeyPatch) -> None:
+    memory = Memory(recall=Recall(embedder=None))
+    conversation, recaller = told(memory), memory._recaller
+    assert recaller is not None
+    recaller.prepare(conversation, 20)
+    assert recaller.drain()
+
+    def submit(_: object) -> bool:
+        raise AssertionError
+
+    monkeypatch.setattr(recaller._workers, "submit", submit)
+    recaller.prepare(conversation, 20)
