@@ -236,9 +236,13 @@ async def test_an_awaited_stream_shows_none_nor_do_events(model: Any) -> None:
     assert SUMMARY not in "".join(said)
 
 
-def test_the_handler_books_a_summary_as_ours(model: Any, handler: TokenBreakdownHandler) -> None:
-    agent = new_agent(model).with_config(callbacks=[handler])
-    talk(agent, 12)
+@pytest.mark.parametrize("summaries", ["inline", "after_answer", "background"])
+def test_the_handler_books_a_summary_as_ours(model: Any, handler: TokenBreakdownHandler, summaries: str) -> None:
+    memory = eager(summaries=summaries)
+    agent = new_agent(model, memory).with_config(callbacks=[handler])
+    for n in range(12):
+        talk(agent, 1, first=n)
+        memory.drain()
     events = handler.events()
     ours = [event for event in events if event.scope.agent == "tokenwise:summary"]
     assert len(ours) == len(asked(model))

@@ -28,7 +28,7 @@ from tokenwise_langchain.memory.fixed import FixedTokens
 from tokenwise_langchain.memory.keeper import Keeper, Kept, SummarizerOf
 from tokenwise_langchain.memory.models import is_played, named, price_ratio, usage_of
 from tokenwise_langchain.memory.naming import SessionOf, session_of
-from tokenwise_langchain.memory.recalling import STATE, recall_tool
+from tokenwise_langchain.memory.recalling import STATE, recalling_tool
 from tokenwise_langchain.memory.summarizer import Model, Shown, Summarizer
 from tokenwise_langchain.runs import Guard, traced
 
@@ -97,7 +97,7 @@ class SummaryBufferMiddleware(AgentMiddleware[MemoryState, Any, Any]):
         self._summarizer, self._session, self._name = summarizer, session, name
         self._fixed = FixedTokens(self.memory)
         self._guard = Guard("memory")
-        self.tools = [_recall_tool(self._keeper, session)] if recall_tool else []
+        self.tools = [recalling_tool(self._keeper, session)] if recall_tool else []
 
     @property
     def name(self) -> str:
@@ -183,6 +183,3 @@ def _bound(request: ModelRequest[Any]) -> Model:
 def _told(response: ModelResponse[Any], kept: Kept) -> ExtendedModelResponse[Any]:
     view = json.loads(json.dumps(kept.prepared.view.to_dict()))  # lists for tuples: a checkpoint may be read elsewhere
     return ExtendedModelResponse(model_response=response, command=Command(update={STATE: view}))
-
-
-_recall_tool = recall_tool  # the constructor's parameter has the same name

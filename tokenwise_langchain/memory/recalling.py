@@ -17,7 +17,7 @@ DESCRIPTION = (
 )
 
 
-def recall_tool(keeper: Keeper, session: SessionOf) -> BaseTool:
+def recalling_tool(keeper: Keeper, session: SessionOf) -> BaseTool:
     """Return the tool for the agent whose conversations *keeper* keeps."""
 
     def recall(id: str, runtime: ToolRuntime) -> str:

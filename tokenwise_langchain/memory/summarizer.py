@@ -13,7 +13,7 @@ from langchain_core.language_models import BaseLanguageModel, LanguageModelInput
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 from langchain_core.runnables import Runnable, RunnableConfig
 
-from tokenwise_core.flow import Ask, Asker, AsyncAsker
+from tokenwise_core.flow import Ask
 from tokenwise_core.scoping import scope
 from tokenwise_langchain.blocks import read_content
 
@@ -48,10 +48,6 @@ class Summarizer:
         model, messages = self._asked(ask)
         with _booked():
             return _text(await model.ainvoke(messages, _config(ask)))
-
-    @property
-    def askers(self) -> tuple[Asker, AsyncAsker]:
-        return self.ask, self.aask
 
     def _asked(self, ask: Ask) -> tuple[Model, list[BaseMessage]]:
         limit = _limit(self._model, ask.max_tokens)
