@@ -48,7 +48,9 @@ class SummaryBufferMemory(BaseMemory):
     >>> await agent.run("…", memory=memory)
 
     *token_limit* is never exceeded; a summary is begun above the soft limit below it (half of it, 8,000 tokens at
-    most), behind the requests, when an answer is put. *fixed_tokens* is what your application sends before the
+    most), behind the requests, when an answer is put. Let *llm* be the `TokenwiseLLM` that answers, and its summaries
+    are asked behind what it was just sent, at the price of the provider's prompt cache; at the full price a summary
+    seldom pays, and sentences of the conversation stand in. *fixed_tokens* is what your application sends before the
     messages beside what a chat engine says itself: an agent's system prompt and tools. `outcome` says what the last
     request left out. All that is put can be read with `get_all`, whatever was shown.
     """

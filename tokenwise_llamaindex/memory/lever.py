@@ -117,7 +117,7 @@ class MemoryLever:
         """Return the messages to send; None where all are sent as they are."""
         if prepared.plan.changes_nothing and prepared.plan.positions == tuple(range(len(talk.rest))):
             return None
-        sent = list(shown(prepared.plan, talk.rest.__getitem__, prepared.mark))
+        sent = list(shown(prepared.plan, talk.rest, prepared.mark))
         return [*talk.head, *(opened(sent, prepared.mark) if prepared.view.evicted else sent)]
 
 

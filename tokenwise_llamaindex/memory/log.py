@@ -8,9 +8,9 @@ from typing import Any
 
 from llama_index.core.base.llms.types import ChatMessage
 
-from tokenwise_core.memory import Prepared
+from tokenwise_core.memory import Keep, Prepared, Put
 from tokenwise_core.messages import Message
-from tokenwise_llamaindex.memory.messages import MemoryMessage, copied, opened, read, shown, view_of
+from tokenwise_llamaindex.memory.messages import MemoryMessage, copied, opened, read, swapped, view_of
 
 Data = Mapping[str, Any]
 
@@ -32,14 +32,15 @@ class Log:
 
     def shown(self, prepared: Prepared, data: Sequence[Data], *, stop: int) -> list[ChatMessage]:
         """Return what is to be sent of *data*: copies of the messages before *stop*, and messages of ours."""
-
-        def message_at(position: int) -> ChatMessage:
-            return self._message(data[position], position)
-
-        sent = [
-            message if isinstance(message, MemoryMessage) else copied(message)
-            for message in shown(prepared.plan, message_at, prepared.mark, stop=stop)
-        ]
+        sent: list[ChatMessage] = []
+        for part in prepared.plan.parts:
+            if isinstance(part, Keep):
+                end = min(part.stop, stop)
+                sent += [copied(self._message(data[at], at)) for at in range(part.start, end)]
+            elif isinstance(part, Put):
+                sent.append(MemoryMessage.of(part.text, part.component, prepared.mark))
+            elif part.position < stop:
+                sent.append(swapped(copied(self._message(data[part.position], part.position)), part.text))
         return opened(sent, prepared.mark) if prepared.view.evicted else sent
 
     def _message(self, data: Data, index: int) -> ChatMessage:

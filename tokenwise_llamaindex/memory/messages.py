@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from base64 import b64decode, b64encode
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from enum import Enum
 from typing import Any, Self
 
@@ -59,22 +59,15 @@ class MemoryMessage(ChatMessage):
 # Carrying out a plan --------------------------------------------------------------------------------------------------
 
 
-def shown(
-    plan: Plan, message_at: Callable[[int], ChatMessage], mark: str | None, *, stop: int | None = None
-) -> Iterator[ChatMessage]:
-    """Yield what the model is shown: the messages that *message_at* gives for their positions, and messages of ours.
-
-    Those from *stop* on are left out: their owner sends them.
-    """
+def shown(plan: Plan, messages: Sequence[ChatMessage], mark: str | None) -> Iterator[ChatMessage]:
+    """Yield what the model is shown: *messages* themselves, and messages of ours."""
     for part in plan.parts:
         if isinstance(part, Keep):
-            end = part.stop if stop is None else min(part.stop, stop)
-            for at in range(part.start, end):
-                yield message_at(at)
+            yield from messages[part.start : part.stop]
         elif isinstance(part, Put):
             yield MemoryMessage.of(part.text, part.component, mark)
-        elif stop is None or part.position < stop:
-            yield swapped(message_at(part.position), part.text)
+        else:
+            yield swapped(messages[part.position], part.text)
 
 
 def opened(messages: list[ChatMessage], mark: str | None) -> list[ChatMessage]:
@@ -116,8 +109,8 @@ def _twin(kind: type[BaseModel], fields: dict[str, Any]) -> Any:
     """Return a model with *fields*, none of them checked: what `BaseModel.__copy__` does."""
     twin = _new(kind)
     _set(twin, "__dict__", fields)
-    _set(twin, "__pydantic_extra__", None)
     _set(twin, "__pydantic_fields_set__", set(fields))
+    _set(twin, "__pydantic_extra__", None)
     _set(twin, "__pydantic_private__", None)
     return twin
 
