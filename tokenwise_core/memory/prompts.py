@@ -64,8 +64,8 @@ def instruction(before: str = "", *, earlier_summary: bool = False, max_words: i
     return (
         f"Stop here: do not go on with the conversation and call no tool. List the facts of {which}{known}: decisions, "
         "rules, preferences, errors and their fixes, open points, dead ends; names, numbers, amounts, identifiers, "
-        "paths and dates exactly as written. One short fact a line, '- ' before it, with who and when; what was corrected as "
-        f"it holds now. At most {max_words} words, nothing but the list."
+        "paths and dates exactly as written. One short fact a line, '- ' before it, with who and when; what was "
+        f"corrected as it holds now. At most {max_words} words, nothing but the list."
     )
 
 

@@ -33,12 +33,14 @@ def random_history(seed: int, size: int, *, well_formed: bool = False) -> list[M
         else:
             ids = [f"c{len(messages)}-{n}" for n in range(chance.randint(1, 3))]
             messages.append(
-                Message(role="assistant", tool_calls=tuple(ToolCall(name="look", id=id, arguments="{}") for id in ids))
+                Message(
+                    role="assistant", tool_calls=tuple(ToolCall(name="look", id=name, arguments="{}") for name in ids)
+                )
             )
             waiting += ids
             if well_formed:
                 chance.shuffle(ids)
-                messages += [Message(role="tool", tool_call_id=id, text=_text(chance, 60)) for id in ids]
+                messages += [Message(role="tool", tool_call_id=name, text=_text(chance, 60)) for name in ids]
                 continue
         while not well_formed and waiting and chance.random() < 0.6:
             name = waiting.pop(chance.randrange(len(waiting)))

@@ -137,8 +137,15 @@ def test_a_pickled_summariser_begins_anew_on_the_same_store(tmp_path: Path) -> N
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 def test_a_forked_child_begins_anew_whatever_was_held_when_it_was_made(tmp_path: Path) -> None:
     sessions: Sessions = open_sessions(f"sqlite:///{tmp_path}/s.db")
-    summariser, go = Summariser(sessions), threading.Event()
-    summariser.begin("s", BLOCK, lambda: MADE if go.wait(5) else None)
+    summariser, started, go = Summariser(sessions), threading.Event(), threading.Event()
+
+    def make() -> Made:
+        started.set()
+        go.wait(30)
+        return MADE
+
+    summariser.begin("s", BLOCK, make)
+    assert started.wait(5)  # no thread is inside SQLite, which has locks of its own that a fork does not free
     held, forked = threading.Event(), threading.Event()
     threading.Thread(target=_hold, args=(summariser, held, forked), daemon=True).start()
     assert held.wait(5)

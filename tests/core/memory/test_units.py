@@ -8,7 +8,7 @@ from tokenwise_core.messages import Message, ToolCall
 
 
 def call(*ids: str) -> Message:
-    return Message(role="assistant", tool_calls=tuple(ToolCall(name="look", id=id) for id in ids))
+    return Message(role="assistant", tool_calls=tuple(ToolCall(name="look", id=name) for name in ids))
 
 
 def result(id: str) -> Message:
