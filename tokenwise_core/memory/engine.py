@@ -32,6 +32,7 @@ from tokenwise_core.memory.recall import Recall
 from tokenwise_core.memory.recaller import Recaller
 from tokenwise_core.memory.request import Prepared, Request, When, outcome_of
 from tokenwise_core.memory.sessions import Sessions, open_sessions
+from tokenwise_core.memory.sessions.protocol import owner_here
 from tokenwise_core.memory.situation import Arranged, Limits, Situation, Strategy
 from tokenwise_core.memory.stats import Counters, MemoryStats
 from tokenwise_core.memory.summarising import Summariser
@@ -251,11 +252,11 @@ class Memory:
     def _keep(self, situation: Situation, before: View, after: View) -> None:
         """Keep the originals of tools' results that were shortened, behind: `recall(id)` returns them."""
         kept = originals(situation, before, after)
-        session = situation.conversation.id
+        session, owner = situation.conversation.id, owner_here()
 
         def keep() -> None:
             for name, text in kept.items():
-                self.sessions.keep(session, name, text)
+                self.sessions.keep(session, name, text, owner=owner)
 
         if kept and not self._workers.submit(keep):
             self._counters.failed("originals")

@@ -16,6 +16,7 @@ from cachetools import LRUCache
 from tokenwise_core.deadline import Workers
 from tokenwise_core.errors import StoreError
 from tokenwise_core.memory.sessions import Sessions
+from tokenwise_core.memory.sessions.protocol import owner_here
 from tokenwise_core.memory.view import Block
 from tokenwise_core.protocols import Clock
 
@@ -139,7 +140,7 @@ class Summariser:
 
     def _leased(self, session: str, block: Block) -> bool:
         try:
-            return self._sessions.lease(session, block.key, holder=self._holder, seconds=LEASE_S)
+            return self._sessions.lease(session, block.key, holder=self._holder, seconds=LEASE_S, owner=owner_here())
         except StoreError as error:
             self._note(error)
             return True  # two may make it then: better than none

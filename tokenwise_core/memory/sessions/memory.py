@@ -159,13 +159,14 @@ class MemorySessions:
             self._changed(session, owner).view = (expected + 1, body)
             return True
 
-    def lease(self, session: str, block: str, *, holder: str, seconds: float) -> bool:
+    def lease(self, session: str, block: str, *, holder: str, seconds: float, owner: Owner | None = None) -> bool:
         with self._locked():
             blocks, now = self._made(session).blocks, self._clock()
             found = blocks.get(block)
             if found is not None and (found.body is not None or (found.until > now and found.holder != holder)):
                 return False
             blocks[block] = _Block(holder, now + seconds)
+            self._changed(session, owner)
             return True
 
     def finish(self, session: str, block: str, holder: str, data: Mapping[str, Any]) -> bool:

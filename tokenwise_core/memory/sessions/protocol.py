@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 from tokenwise_core.errors import StoreError
+from tokenwise_core.scoping import current_scope
 
 TURN_TIMEOUT_S = 10.0
 """How long a turn waits for the one before it."""
@@ -21,6 +22,12 @@ class Owner:
 
     application: str | None = None
     user: str | None = None
+
+
+def owner_here() -> Owner:
+    """Return whose session it is, by the scope in force."""
+    scope = current_scope()
+    return Owner(application=scope.application, user=scope.user)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,7 +164,7 @@ class Sessions(Protocol):
         """
         ...
 
-    def lease(self, session: str, block: str, *, holder: str, seconds: float) -> bool:
+    def lease(self, session: str, block: str, *, holder: str, seconds: float, owner: Owner | None = None) -> bool:
         """Say whether *holder* may summarise the block for *seconds*; a holder may renew its own lease.
 
         False where another holds an unexpired lease, or a summary is there.

@@ -161,10 +161,11 @@ class SQLSessions(ABC):
                 db.run("DELETE FROM memory_view WHERE session = ? AND body = ?", (claimed.id, useless))
             return db.run(queries.NEW_VIEW, (claimed.id, body)) == 1
 
-    def lease(self, session: str, block: str, *, holder: str, seconds: float) -> bool:
+    def lease(self, session: str, block: str, *, holder: str, seconds: float, owner: Owner | None = None) -> bool:
         now, name = self._clock(), storable(block)
         with self._writing() as db:
             claimed = writing.claimed(db, storable(session), lock=self.row_lock, now=now)
+            writing.own(db, claimed, stored_owner(owner))
             there = one(db, queries.SUMMARY, (claimed.id, name))
             if there is not None:
                 if not self._texts.is_damaged(there):
