@@ -76,6 +76,8 @@ class MemoryLever:
         learn = _Learning(self.memory, prepared, request, sent or request.messages, answer)
         if self.memory.summaries == "after_answer" and not request.streamed:
             yield Do(learn.now, learn.later)
+        elif self.memory.summaries == "after_answer" and _on_a_loop():
+            self.memory.behind(learn.now)  # a stream has ended inside of its reader's loop: nothing can be awaited
         else:
             learn.now()
         return answer
@@ -141,6 +143,14 @@ class _Learning:
     async def later(self) -> None:
         """Do the same in a thread: there the summary is waited for."""
         await asyncio.to_thread(self.now)
+
+
+def _on_a_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 def _asking(call: LLMCall) -> Asking:
