@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from heapq import nsmallest
 
 from tokenwise_core.memory.conversation import Conversation
 from tokenwise_core.memory.cutting import least_first, leaving, left_out
@@ -22,7 +23,7 @@ class Decay(Dropping):
     """The units whose weight is least go first: importance × *rate* ^ age in turns; the newest messages stay.
 
     S4-11 kept each message with that probability, by chance, and the newest with .8 only; here the same history gives
-    the same context. Of what went, the weightiest lines stand in its place, up to *summary_tokens*. Measured, decay
+    the same context. Of what went, the most important lines stand in its place, up to *summary_tokens*. Measured, decay
     by age is harmful: what is asked for later is seldom new (45 % of the evidence at a tenth of the tokens, even with
     similarity; without age 72 %). For facts that are true for a time only.
     """
@@ -43,7 +44,7 @@ class Decay(Dropping):
         ranked = sorted(leaving(situation, keep=keep), key=lambda unit: (weights.of(unit), unit.start))
         gone = least_first(situation, ranked, room - lines)
         evicted = evicting(situation.view.evicted, *((unit.start, unit.stop) for unit in gone))
-        return left_out(situation, gone, _lines(situation, evicted, weights, lines) if gone else "")
+        return left_out(situation, gone, _lines(situation, evicted, lines) if gone else "")
 
 
 class _Weights:
@@ -58,14 +59,15 @@ class _Weights:
         return float((1 + rated(self._conversation, unit)) * self._rate**age)
 
 
-def _lines(situation: Situation, evicted: tuple[Range, ...], weights: _Weights, most: int) -> str:
-    """Return lines of the weightiest messages that are gone and in no model's summary, in their order."""
+def _lines(situation: Situation, evicted: tuple[Range, ...], most: int) -> str:
+    """Return lines of the most important messages that are gone and in no model's summary, in their order."""
     conversation, count = situation.conversation, situation.count
     since = max((summary.stop for summary in situation.view.summaries if not summary.hidden), default=0)
     units = [unit for a, b in evicted for unit in conversation.units.between(max(a, since), b)]
     chosen: dict[int, str] = {}
     left = most
-    for unit in sorted(units, key=lambda unit: (-weights.of(unit), -unit.start)):
+    tried = 2 * most // LINE_TOKENS
+    for unit in nsmallest(tried, units, key=lambda unit: (-rated(conversation, unit), -unit.start)):
         if left < LINE_TOKENS:
             break
         line = _line(situation, unit)
@@ -80,4 +82,6 @@ def _line(situation: Situation, unit: Unit) -> str:
     messages = situation.conversation.slice(unit.start, unit.stop)
     said = " ".join(message.text for message in messages if message.role in ("user", "assistant"))
     line = extract(said, max_tokens=LINE_TOKENS, count=situation.count).text.replace("\n", " ")
+    if not line and said.strip():  # no sentence is that short
+        line = f"{said.strip()[: 3 * LINE_TOKENS]}…"
     return f"{messages[0].role}: {line}" if line else ""
