@@ -204,6 +204,12 @@ class Workers:
 
 
 _living: weakref.WeakSet[Workers] = weakref.WeakSet()
+_ending = threading.Event()
+
+
+def is_ending() -> bool:
+    """Say whether the process is about to end: work of many steps, which is done behind, begins no other one."""
+    return _ending.is_set()
 
 
 @atexit.register
@@ -213,6 +219,7 @@ def _rest_all() -> None:
     CPython ends a daemon thread where it comes back from native code: within C++ (a model that is loading, say) that
     aborts the process.
     """
+    _ending.set()
     until = time.monotonic() + EXIT_TIMEOUT_S
     for workers in list(_living):
         workers.rest(max(until - time.monotonic(), 0.0))

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from cachetools import LRUCache
 
-from tokenwise_core.deadline import Workers
+from tokenwise_core.deadline import Workers, is_ending
 from tokenwise_core.embeddings import default_embedder
 from tokenwise_core.errors import MissingExtra
 from tokenwise_core.memory.conversation import Conversation
@@ -23,6 +23,8 @@ log = logging.getLogger("tokenwise.memory")
 
 BATCH = 32
 """Turns that are embedded at once: a thread of ours gives the processor back between two batches."""
+STEP = 16
+"""Messages that are indexed at once: the conversation's next request, on an event loop perhaps, waits no longer."""
 QUERY_S = 0.1
 """How long a question may take to be embedded; past that it is searched by its words."""
 _CONVERSATIONS = 512
@@ -48,6 +50,8 @@ class Recaller:
     def prepare(self, conversation: Conversation, stop: int) -> None:
         """Make the messages before *stop* findable, behind."""
         found = self._of(conversation)
+        if found.is_filling:  # whose lock is not waited for: this may be an event loop
+            return
         with found.lock:
             waits = not self.is_lexical and found.index.missing(1)
             if found.is_filling or (len(found.index) >= stop and not waits):
@@ -93,10 +97,11 @@ class Recaller:
     def _fill(self, conversation: Conversation, found: Searchable, stop: int) -> None:
         """Index, and embed batch by batch what has no vector yet."""
         try:
-            with conversation.lock, found.lock:
-                found.extend(conversation, min(stop, len(conversation)), self._count)
+            for some in range(len(found.index) + STEP, stop + STEP, STEP):
+                with conversation.lock, found.lock:
+                    found.extend(conversation, min(some, stop, len(conversation)), self._count)
             embedder = self._opened()
-            while embedder is not None:
+            while embedder is not None and not is_ending():
                 with found.lock:
                     waiting = found.index.missing(BATCH)
                 if not waiting:
