@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import pytest
@@ -153,3 +154,37 @@ def test_a_view_goes_on_only_where_it_holds() -> None:
         assert views.of(conversation) is view
     with mirrors.using("s", [HumanMessage("Another conversation.")]) as (conversation, _):
         assert views.of(conversation) == View(), "under the same name"
+
+
+def test_the_image_in_a_shortened_result_stays_and_so_does_the_mark_for_the_providers_cache() -> None:
+    image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}}
+    mark = {"type": "ephemeral"}
+    content: list[Any] = [{"type": "text", "text": "a b c", "cache_control": mark}, image]
+    given = ToolMessage(content, tool_call_id="c", id="3")
+    shown = applied(Plan(parts=(Swap(0, "a …", 3),)), [given], mark=None, copies={})
+    assert shown[0].content == [{"type": "text", "cache_control": mark, "text": "a …"}, image]
+    assert given.content == content
+
+
+def test_a_text_in_one_block_is_shortened_to_a_text() -> None:
+    given = ToolMessage([{"type": "text", "text": "a b c"}], tool_call_id="c")
+    assert applied(Plan(parts=(Swap(0, "a …", 3),)), [given], mark=None, copies={})[0].content == "a …"
+
+
+async def test_a_long_history_that_comes_anew_is_read_beside_the_event_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    threads: list[str] = []
+    project = mirror.to_message
+    monkeypatch.setattr(
+        mirror, "to_message", lambda fields, at: threads.append(threading.current_thread().name) or project(fields, at)
+    )
+    mirrors, here = Mirrors(Memory()), threading.current_thread().name
+    long: list[BaseMessage] = [HumanMessage(f"Hello {n}") for n in range(40)]
+    edited = [HumanMessage("Good day"), *(HumanMessage(f"And {n}") for n in range(40))]
+    for messages in (long, edited):
+        threads.clear()
+        async with mirrors.ausing("s", messages) as (conversation, _):
+            assert len(conversation) == len(messages)
+        assert threads
+        assert here not in threads
+    async with mirrors.ausing("s", [*edited, HumanMessage("One more")]) as (conversation, _):
+        assert threads[-1] == here  # a short one needs no thread

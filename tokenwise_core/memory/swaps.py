@@ -5,7 +5,7 @@ A view remembers only the kind, a word; the text is made from the message, the s
 
 from __future__ import annotations
 
-from tokenwise_core.memory.conversation import AROUND_MESSAGE, Conversation
+from tokenwise_core.memory.conversation import AROUND_MESSAGE, MEDIUM_TOKENS, Conversation
 from tokenwise_core.memory.plan import Swap
 from tokenwise_core.memory.tool_results import ToolResults, cleared, digest, reference
 from tokenwise_core.protocols import CountText
@@ -20,12 +20,13 @@ def fitting(tokens: int) -> str:
 
 
 def swap(conversation: Conversation, position: int, kind: str, *, count: CountText, tools: ToolResults) -> Swap:
-    """Return the message at *position* as *kind* shows it."""
+    """Return the message at *position* as *kind* shows it; its images and files stay."""
     key = position, kind
     found = conversation.rendered.get(key)
     if found is None:
         text = _text(conversation, position, kind, count, tools)
-        found = conversation.rendered[key] = Swap(position, text, count(text) + AROUND_MESSAGE)
+        media = MEDIUM_TOKENS * len(conversation.messages[position].media)
+        found = conversation.rendered[key] = Swap(position, text, count(text) + media + AROUND_MESSAGE)
     return found
 
 

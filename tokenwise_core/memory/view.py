@@ -6,7 +6,7 @@ it. The messages themselves stay where they are, whole.
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
@@ -88,7 +88,8 @@ class Block:
     """Messages [start, stop) that a summary is being made of; it takes in the last *merges* summaries.
 
     *digest* is the conversation's up to *stop*: who finds the finished summary can tell that it belongs here. *spared*
-    is the position of a user message in it that was the last one: it is in no summary.
+    is the position of a user message in it that was the last one: it is in no summary. *since* is how many requests had
+    been made when it was begun.
     """
 
     start: int
@@ -96,6 +97,11 @@ class Block:
     digest: str
     merges: int = 0
     spared: int | None = None
+    since: int = 0
+
+    def is_of(self, conversation: Conversation) -> bool:
+        """Say whether it is a block of *conversation*, whose end may have changed behind it."""
+        return self.stop <= len(conversation) and conversation.digest(self.stop) == self.digest
 
     @property
     def key(self) -> str:
@@ -139,7 +145,9 @@ class View:
                 break
             held.append(summary)
         cut = held[-1].stop if held else 0
+        awaited, is_whole = self.pending, len(held) == len(self.summaries)
         return View(
+            pending=awaited if is_whole and awaited is not None and awaited.is_of(conversation) else None,
             summaries=tuple(held),
             evicted=tuple((start, stop) for start, stop in self.evicted if stop <= cut),
             swapped={at: kind for at, kind in self.swapped.items() if at < cut},
@@ -150,8 +158,10 @@ class View:
         )
 
     def seen(self, conversation: Conversation) -> View:
-        """Return this view bound to the conversation as it is now."""
-        return replace(self, length=len(conversation), digest=conversation.digest(len(conversation)))
+        """Return this view bound to the conversation as it is now; what is not shown has nothing in its place."""
+        starts = [start for start, _ in self.evicted]
+        swapped = {at: kind for at, kind in self.swapped.items() if not _is_gone(self.evicted, starts, at)}
+        return replace(self, swapped=swapped, length=len(conversation), digest=conversation.digest(len(conversation)))
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON."""
@@ -184,6 +194,11 @@ def _read(cls: type[View], data: Mapping[str, Any]) -> View:
         length=int(data["length"]),
         digest=str(data["digest"]),
     )
+
+
+def _is_gone(evicted: Sequence[Range], starts: Sequence[int], at: int) -> bool:
+    number = bisect_right(starts, at) - 1
+    return number >= 0 and at < evicted[number][1]
 
 
 def evicting(evicted: Sequence[Range], *more: Range) -> tuple[Range, ...]:

@@ -9,6 +9,7 @@ from typing import Any
 from langchain_core.messages import BaseMessage, HumanMessage
 
 from tokenwise_core.memory.plan import Keep, Plan, Put
+from tokenwise_langchain.blocks import read_content
 
 MARK = "tokenwise"
 Copies = MutableMapping[int, tuple[str, BaseMessage]]
@@ -53,5 +54,21 @@ def _put(part: Put, mark: str | None) -> HumanMessage:
 def _swapped(message: BaseMessage, at: int, text: str, copies: Copies) -> BaseMessage:
     found = copies.get(at)
     if found is None or found[0] != text:
-        found = copies[at] = text, message.model_copy(update={"content": text})
+        found = copies[at] = text, message.model_copy(update={"content": _content(message.content, text)})
     return found[1]
+
+
+def _content(content: str | list[Any], text: str) -> str | list[Any]:
+    """Return *content* with *text* in the place of its own, in one block; what else it holds stays as it is."""
+    if isinstance(content, str):
+        return text
+    said: dict[str, Any] = {"type": "text"}
+    kept: list[Any] = []
+    for block in content:
+        if isinstance(block, str) or not read_content([block])[0]:
+            kept += [] if isinstance(block, str) else [block]
+        elif read_content([block])[1]:  # text and media in one block
+            return content
+        else:
+            said.update({"cache_control": block["cache_control"]} if "cache_control" in block else {})
+    return [{**said, "text": text}, *kept] if kept or len(said) > 1 else text

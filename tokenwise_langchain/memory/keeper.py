@@ -86,7 +86,7 @@ class Keeper:
         """Do the same without blocking the event loop."""
         if view is None and self._views.must_load(session):
             await self.memory.work(lambda: self._views.load(session))
-        with self._mirrors.using(session, messages) as (conversation, mirror):
+        async with self._mirrors.ausing(session, messages) as (conversation, mirror):
             view = self._views.of(conversation) if view is None else view
             asked = self._inline(conversation, view, messages, summarizer)
             prepared = await self.memory.aprepare(conversation, view, request, ask=asked.aask if asked else None)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -13,6 +13,10 @@ from tokenwise_core.memory.conversation import Conversation, message_counter
 from tokenwise_core.memory.engine import Memory
 from tokenwise_langchain.blocks import Fields
 from tokenwise_langchain.convert import snapshot, to_message
+
+_MANY = 16
+_LONG = 8_000
+"""Messages, and characters of one, that are new and take some milliseconds to be read and counted."""
 
 
 class Mirror:
@@ -38,6 +42,15 @@ class Mirror:
         self._forget(known)
         conversation.sync(known, [to_message(one, at) for at, one in enumerate(fields[known:], known)])
         self._fields += map(snapshot, messages[known:])
+
+    def takes_long(self, messages: Sequence[BaseMessage]) -> bool:
+        """Say whether so much of *messages* is new that an event loop would stand still while it is read."""
+        known = len(self._fields)
+        new = messages[known:]
+        if len(new) > _MANY or any(not isinstance(one.content, str) or len(one.content) > _LONG for one in new):
+            return True
+        is_changed = known > len(messages) or (known > 0 and not _equal(messages[known - 1].__dict__, self._fields[-1]))
+        return is_changed and len(messages) > _MANY
 
     def _same(self, fields: list[dict[str, Any]]) -> int:
         """Return how many of the first messages core knows as they are."""
@@ -82,16 +95,29 @@ class Mirrors:
     @contextmanager
     def using(self, session: str | None, messages: Sequence[BaseMessage]) -> Iterator[tuple[Conversation, Mirror]]:
         """Lend the conversation *session*, up to date with *messages*; one of its own where nobody names it."""
+        with self._lent(session) as (conversation, mirror):
+            mirror.sync(conversation, messages)
+            yield conversation, mirror
+
+    @asynccontextmanager
+    async def ausing(
+        self, session: str | None, messages: Sequence[BaseMessage]
+    ) -> AsyncIterator[tuple[Conversation, Mirror]]:
+        """Do the same; where much is new it is read beside the event loop."""
+        with self._lent(session) as (conversation, mirror):
+            if mirror.takes_long(messages):
+                await self._memory.work(lambda: mirror.sync(conversation, messages))
+            else:
+                mirror.sync(conversation, messages)
+            yield conversation, mirror
+
+    @contextmanager
+    def _lent(self, session: str | None) -> Iterator[tuple[Conversation, Mirror]]:
         if session is None:
-            conversation = Conversation("", message_counter(self._memory.counter.text))
-            yield self._synced(conversation, messages)
+            yield Conversation("", message_counter(self._memory.counter.text)), Mirror()
             return
         with self._memory.using(session) as conversation:
-            yield self._synced(conversation, messages)
-
-    def _synced(self, conversation: Conversation, messages: Sequence[BaseMessage]) -> tuple[Conversation, Mirror]:
-        mirror = self._mirrors.get(conversation)
-        if mirror is None:
-            mirror = self._mirrors[conversation] = Mirror()
-        mirror.sync(conversation, messages)
-        return conversation, mirror
+            mirror = self._mirrors.get(conversation)
+            if mirror is None:
+                mirror = self._mirrors[conversation] = Mirror()
+            yield conversation, mirror

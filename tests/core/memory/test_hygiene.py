@@ -2,11 +2,12 @@ from __future__ import annotations
 
 from tests.core.memory.replaying import RATES, WORDS, Life, words
 from tokenwise_core.memory import Memory, NoCut, Swap, ToolResults, View
-from tokenwise_core.memory.conversation import Conversation, message_counter
+from tokenwise_core.memory.conversation import AROUND_MESSAGE, MEDIUM_TOKENS, Conversation, message_counter
 from tokenwise_core.memory.hygiene import tidied
 from tokenwise_core.memory.situation import Limits, Situation
+from tokenwise_core.memory.swaps import swap
 from tokenwise_core.memory.tool_results import digest
-from tokenwise_core.messages import Message, ToolCall
+from tokenwise_core.messages import Media, Message, ToolCall
 
 LINES = "\n".join(f"{n:04} parcel {n} left the warehouse in Graz" for n in range(600))
 
@@ -105,3 +106,11 @@ def test_where_prefixes_are_cached_clearing_waits_until_it_pays() -> None:
     times = [sum("cleared" in one.outcome.reason for one in talk.requests) for talk in (cached, plain)]
     assert times[0] < times[1]
     assert cached.problems == plain.problems == []
+
+
+def test_the_images_of_a_shortened_result_are_counted_for_they_stay() -> None:
+    conversation = Conversation("c", message_counter(words))
+    result = Message(role="tool", tool_call_id="c0", text=LINES, media=(Media(kind="image"),))
+    conversation.sync(0, [*ASKED, step(0, "")[0], result])
+    swapped = swap(conversation, 2, "clear", count=words, tools=ToolResults())
+    assert swapped.tokens == words(swapped.text) + MEDIUM_TOKENS + AROUND_MESSAGE

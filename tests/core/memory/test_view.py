@@ -126,3 +126,10 @@ def test_ranges_are_joined_where_they_touch_and_taken_from_one_another() -> None
     assert without([(0, 10)], [(2, 3), (5, 7), (9, 12)]) == ((0, 2), (3, 5), (7, 9))
     assert without([(2, 4), (6, 8)], [(0, 1), (4, 6)]) == ((2, 4), (6, 8))
     assert without([(2, 4)], [(0, 9)]) == ()
+
+
+def test_what_is_not_shown_leaves_nothing_in_the_view_for_its_place() -> None:
+    conversation = Conversation("s", message_counter(len))
+    conversation.sync(0, [Message(role="tool", text=str(n), tool_call_id=str(n)) for n in range(6)])
+    view = View(evicted=((0, 2), (3, 4)), swapped=dict.fromkeys(range(6), "clear")).seen(conversation)
+    assert sorted(view.swapped) == [2, 4, 5]
