@@ -13,7 +13,7 @@ def announced(strategy: str, situation: Situation, arranged: Arranged, plan: Pla
     if all(isinstance(part, Keep) for part in plan.parts):
         return None
     before = arranged.view.account
-    overhead = max(0.0, before.ours - situation.view.account.ours)
+    overhead = after.unbooked  # a summary is begun before anything is there to bear a mark
     return announce(
         Announced(
             lever="memory",

@@ -40,6 +40,8 @@ CLOSE = 0.75
 """Share of the hard limit from which on a summary is begun though it does not pay: it is going to be needed."""
 EXTRACT_TOKENS = 12_000
 """What is read at most where a request waits: some 100 ms."""
+WAITED = 8
+"""Requests after which a finished summary that the guard holds back has waited long."""
 OWN_SENTENCES = "the summary was made of the conversation's own sentences"
 GIVEN_UP = 4
 """Failures after which a block is no longer tried, until it has grown."""
@@ -98,7 +100,7 @@ class BlockSummary:
         ready = situation.ready.get(view.pending.key) if view.pending else None
         if view.pending and ready is not None:
             done = self.committed(situation, view.pending, ready)
-            if keeps_guard(situation, done, epsilon=self.epsilon) or over(situation, view):
+            if keeps_guard(situation, done, epsilon=self._patience_for(view)) or over(situation, view):
                 view, reasons = done, ["summary"]
                 notes += _left_out(ready)
         elif view.pending and situation.failed >= GIVEN_UP:
@@ -138,6 +140,14 @@ class BlockSummary:
         said = [OWN_SENTENCES] if made["by"] == "extract" else []
         return done, None, ["summary"], [*said, *_left_out(made)]
 
+    def _patience_for(self, view: View) -> float:
+        """Return the ε of a summary that is paid for: twice as much where it has long been waiting to be shown.
+
+        The tail behind it grows, and with it what the cut costs: it may never come to be within the guard again.
+        """
+        since = 0 if view.pending is None else view.account.requests - view.pending.since
+        return self.epsilon if since < WAITED else 2 * self.epsilon
+
     # Whether --------------------------------------------------------------------------------------------------------
 
     def _next(self, situation: Situation) -> Block | None:
@@ -171,7 +181,8 @@ class BlockSummary:
         merges = len(view.summaries) if len(view.summaries) + 1 >= self.merge_at else 0
         asked = conversation.last_user
         spared = asked if asked is not None and start <= asked < stop else None
-        return Block(start=start, stop=stop, digest=conversation.digest(stop), merges=merges, spared=spared)
+        digest, since = conversation.digest(stop), view.account.requests
+        return Block(start=start, stop=stop, digest=digest, merges=merges, spared=spared, since=since)
 
     def _pays(self, situation: Situation, block: Block) -> bool:
         """Say whether the block is large enough, will earn back its cost, and keeps the guard at each step."""

@@ -107,8 +107,8 @@ def block_size(*, growth: float, kept: int, summary: int, rates: Rates) -> int:
 class Account:
     """What a conversation has cost so far: *ours*, and *everything* had all of it been sent each time.
 
-    *requests* were made; *full* is the size of the last one had all been sent, *at* its time. The sums go on over
-    restarts: they stand in the session's view.
+    *requests* were made; *full* is the size of the last one had all been sent, *at* its time. *unbooked* is what was
+    spent on summaries since the ledger was last told. The sums go on over restarts: they stand in the session's view.
     """
 
     ours: float = 0.0
@@ -116,10 +116,12 @@ class Account:
     requests: int = 0
     full: int = 0
     at: float | None = None
+    unbooked: float = 0.0
 
     def sent(self, *, ours: float, everything: float, full: int, at: float) -> Account:
         """Return the account after one more request."""
-        return Account(
+        return replace(
+            self,
             ours=self.ours + ours,
             everything=self.everything + everything,
             requests=self.requests + 1,
@@ -129,7 +131,7 @@ class Account:
 
     def spent(self, cost: float) -> Account:
         """Return the account after an expense of our own (a summary)."""
-        return replace(self, ours=self.ours + cost)
+        return replace(self, ours=self.ours + cost, unbooked=self.unbooked + cost)
 
     def allows(self, cost: float, everything: float = 0.0, *, epsilon: float = EPSILON) -> bool:
         """Say whether we may spend *cost* more while sending everything would cost *everything* more.

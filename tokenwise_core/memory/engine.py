@@ -348,13 +348,15 @@ class Memory:
         prefix = situation.compared(plan)
         cost = situation.rates.request(prefix.total_tokens, prefix.stable_tokens)
         account = view.account.sent(ours=cost, everything=situation.everything, full=situation.full, at=now)
+        mark = announced(self.strategy.name, situation, arranged, plan, account)
+        if mark is not None:
+            account = replace(account, unbooked=0.0)
         kept = replace(view, account=account, last=marks(plan.parts)).seen(conversation)
         due = arranged.begin if arranged.begin and self._summariser.may_begin(conversation.id, arranged.begin) else None
         awaited = situation.view.pending
         is_done = awaited is not None and awaited.key in situation.ready and view.pending != awaited
         after = replace(situation, view=kept)
         recalled = bool(view.slot and view.slot.text)
-        mark = announced(self.strategy.name, situation, arranged, plan, account)
         self._counters.prepared(arranged.reason, full=situation.full, sent=prefix.total_tokens, recalled=recalled)
         return Prepared(
             outcome=outcome_of(situation, arranged, plan),
