@@ -170,7 +170,7 @@ def _orphans(plan: Plan, messages: Sequence[Message]) -> int:
     if plan.changes_nothing:
         return core
     chain = applied(plan, [_langchain(message) for message in messages], mark=None, copies={})
-    index = shown(plan, [_llamaindex(message) for message in messages].__getitem__, None)
+    index = shown(plan, [_llamaindex(message) for message in messages], None)
     return max(core, _torn(_langchain_ids(chain), pairs), _torn(_llamaindex_ids(index), pairs))
 
 
