@@ -10,11 +10,11 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMe
 
 from tokenwise_core.memory import Memory, Plan, Swap, View
 from tokenwise_core.memory.economics import Account
+from tokenwise_core.memory.views import Views
 from tokenwise_core.messages import Message
 from tokenwise_langchain.memory import mirror
 from tokenwise_langchain.memory.applied import applied
 from tokenwise_langchain.memory.mirror import Mirrors
-from tokenwise_langchain.memory.naming import Views
 
 
 @pytest.fixture

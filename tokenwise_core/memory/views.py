@@ -8,8 +8,10 @@ import threading
 from cachetools import LRUCache
 
 from tokenwise_core.errors import StoreError
+from tokenwise_core.memory.conversation import Conversation
 from tokenwise_core.memory.engine import Memory
 from tokenwise_core.memory.sessions import Owner
+from tokenwise_core.memory.sessions.protocol import owner_here
 from tokenwise_core.memory.view import View
 
 log = logging.getLogger("tokenwise.memory")
@@ -18,14 +20,14 @@ _KEPT = 512
 
 
 class Views:
-    """What was last shown of each conversation, by its id. Thread-safe.
+    """What was last shown of each conversation, by its id. Thread-safe. Not *stored*: by this process alone.
 
     What another process saved meanwhile is taken up when a view of ours comes too late; a view holds only for the
     conversation that it was made of, so a wrong one costs money and never truth.
     """
 
-    def __init__(self, memory: Memory) -> None:
-        self._memory = memory
+    def __init__(self, memory: Memory, *, stored: bool = True) -> None:
+        self._memory, self._stored = memory, stored
         self._known: LRUCache[str, tuple[View, int]] = LRUCache(_KEPT)
         self._lock, self._saving = threading.Lock(), threading.Lock()
 
@@ -35,11 +37,21 @@ class Views:
             found = self._known.get(id)
         return None if found is None else found[0]
 
+    def must_read(self, id: str) -> bool:
+        """Say whether `read` would ask the store."""
+        return self._stored and self.known(id) is None
+
+    def of(self, conversation: Conversation) -> View:
+        """Return what this process knows of *conversation*; another one under the same name begins anew."""
+        view = self.known(conversation.id) or View()
+        held = view.holding(conversation)
+        return held if held is view or held.summaries else View()
+
     def read(self, id: str) -> View:
         """Return the view of *id*: that of this process, else the stored one, else an empty one. May wait."""
         view = self.known(id)
-        if view is not None:
-            return view
+        if view is not None or not self._stored:
+            return view or View()
         try:
             stored = self._memory.sessions.view(id)
         except StoreError as error:
@@ -50,11 +62,13 @@ class Views:
             return self._known.setdefault(id, found)[0]
 
     def keep(self, id: str, view: View, *, owner: Owner | None = None) -> None:
-        """Remember *view*, and save it behind."""
+        """Remember *view*, and save it behind, under the names of *owner* (those of the scope by default)."""
+        owner = owner or owner_here()
         with self._lock:
             _, version = self._known.get(id, (view, 0))
             self._known[id] = view, version
-        self._memory.behind(lambda: self._save(id, owner))
+        if self._stored:
+            self._memory.behind(lambda: self._save(id, owner))
 
     def _save(self, id: str, owner: Owner | None) -> None:
         """Save the newest view of *id*; one at a time, so that they stand in their order."""

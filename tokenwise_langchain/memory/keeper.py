@@ -15,10 +15,10 @@ from tokenwise_core.memory.plan import Plan
 from tokenwise_core.memory.request import Prepared, Request
 from tokenwise_core.memory.situation import Situation
 from tokenwise_core.memory.view import View
+from tokenwise_core.memory.views import Views
 from tokenwise_core.usage.events import Usage
 from tokenwise_langchain.memory.applied import applied
 from tokenwise_langchain.memory.mirror import Mirror, Mirrors
-from tokenwise_langchain.memory.naming import Views
 from tokenwise_langchain.memory.summarizer import Shown, Summarizer
 
 SummarizerOf = Callable[[Shown], Summarizer | None]
@@ -66,8 +66,8 @@ class Keeper:
         view: View | None = None,
     ) -> Kept:
         """Return what to send of *messages*; *view* is what was derived before, where the framework keeps it."""
-        if view is None:
-            self._views.load(session)
+        if view is None and session is not None:
+            self._views.read(session)
         with self._mirrors.using(session, messages) as (conversation, mirror):
             view = self._views.of(conversation) if view is None else view
             asked = self._inline(conversation, view, messages, summarizer)
@@ -84,8 +84,8 @@ class Keeper:
         view: View | None = None,
     ) -> Kept:
         """Do the same without blocking the event loop."""
-        if view is None and self._views.must_load(session):
-            await self.memory.work(lambda: self._views.load(session))
+        if view is None and session is not None and self._views.must_read(session):
+            await self.memory.work(lambda: self._views.read(session))
         async with self._mirrors.ausing(session, messages) as (conversation, mirror):
             view = self._views.of(conversation) if view is None else view
             asked = self._inline(conversation, view, messages, summarizer)
@@ -94,7 +94,8 @@ class Keeper:
 
     def learn(self, session: str | None, kept: Kept, usage: Usage | None, summarizer: SummarizerOf) -> None:
         """Note that the answer has come; begins the summary that is due."""
-        self._views.keep(session, kept.prepared.view)
+        if session is not None:
+            self._views.keep(session, kept.prepared.view)
         asked = summarizer(kept.unmarked) if kept.prepared.made is not None else None
         self.memory.answered(kept.prepared, usage=usage, ask=asked.ask if asked else None)
 
