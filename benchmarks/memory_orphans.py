@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +55,6 @@ class Found:
     changed: int = 0
     orphans: int = 0
     failures: int = 0
-    reasons: set[str] = field(default_factory=set)
 
 
 def figures(data: Path, *, full: bool = False, quick: bool = False) -> list[dict[str, Any]]:
