@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from collections.abc import Awaitable, Callable, Sequence
 from copy import deepcopy
 from typing import Any
@@ -387,3 +388,21 @@ def test_results_and_calls_that_change_are_seen() -> None:
 def test_only_a_memory_is_taken_for_one() -> None:
     assert isinstance(TokenwiseLLM(Talker(), memory=core_memory()).memory, Memory)
     assert TokenwiseLLM(Talker()).memory is None
+
+
+async def test_a_long_history_that_comes_anew_is_read_beside_the_event_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    threads: list[str] = []
+    views = Seen.views
+
+    def noted(self: Seen, messages: Sequence[ChatMessage]) -> Any:
+        threads.append(threading.current_thread().name)
+        return views(self, messages)
+
+    monkeypatch.setattr(Seen, "views", noted)
+    llm = TokenwiseLLM(Talker(), memory=core_memory())
+    history = [system("A clerk."), *(user(f"Fact {n}.") for n in range(40))]
+    await llm.achat(history)
+    assert threading.current_thread().name not in threads
+    assert threads
+    await llm.achat([*history, answer("Yes."), user("And now?")])
+    assert threads[-1] == threading.current_thread().name  # a little needs no thread

@@ -32,6 +32,9 @@ from tokenwise_llamaindex.memory.seen import Seen
 _LEAST = 3
 """Messages behind the system prompt that a conversation has before anything can be left out of it."""
 _KEPT = 512
+_MANY = 16
+_LONG = 8_000
+"""Messages, and characters of one, that are new and take some milliseconds to be read and counted."""
 _OPENING = 3
 """Messages by whose beginning a conversation is known where no session is named."""
 
@@ -91,12 +94,14 @@ class MemoryLever:
         return self._kept(talk, prepared)
 
     async def _aprepare(self, talk: _Talk, call: LLMCall) -> Prepared:
-        views = self._viewed(talk)
         view = self._views.known(talk.id)
         if view is None:
             view = await self._read(talk.id)
         with self.memory.using(talk.id) as conversation:
-            conversation.replace(views)
+            if _takes_long(talk.rest[len(conversation) :]):
+                await self.memory.work(lambda: conversation.replace(self._viewed(talk)))
+            else:
+                conversation.replace(self._viewed(talk))
             prepared = await self.memory.aprepare(conversation, view, talk.request, ask=_asking(call).aask)
         return self._kept(talk, prepared)
 
@@ -153,6 +158,11 @@ def _on_a_loop() -> bool:
     return True
 
 
+def _takes_long(new: Sequence[ChatMessage]) -> bool:
+    """Say whether so much is new that an event loop would stand still while it is read and counted."""
+    return len(new) > _MANY or any(len(message.content or "") > _LONG for message in new)
+
+
 def _asking(call: LLMCall) -> Asking:
     """Return who makes a summary before the request: nothing has been sent that one could ask behind."""
     return Asking(llm=call.llm)
@@ -183,7 +193,7 @@ def _start(messages: Sequence[ChatMessage]) -> int:
     Where `SummaryBufferMemory` has summarised already, what it shows is its business: behind that comes the turn at
     hand, the tool loop of which it does not see.
     """
-    if any(isinstance(message, MemoryMessage) for message in messages):
+    if any(isinstance(message, MemoryMessage) and message.role is MessageRole.USER for message in messages):
         asked = (at for at, one in enumerate(messages) if one.role is MessageRole.USER and type(one) is ChatMessage)
         return max(asked, default=len(messages))
     return next((at for at, message in enumerate(messages) if message.role not in HEADS), len(messages))
