@@ -9,6 +9,7 @@ from typing import Any
 from langchain_core.messages import BaseMessage, HumanMessage
 
 from tokenwise_core.memory.plan import Keep, Plan, Put
+from tokenwise_core.usage.components import Component
 from tokenwise_langchain.blocks import read_content
 
 MARK = "tokenwise"
@@ -21,13 +22,17 @@ def applied(plan: Plan, messages: Sequence[BaseMessage], *, mark: str | None, co
     *mark* is the source in the tags of what is put in; *copies* keeps the copies that were made, for the next time.
     """
     shown: list[BaseMessage] = []
+    is_borne = any(isinstance(part, Put) for part in plan.parts)  # by a message of ours, else by the first copy
     for part in plan.parts:
         if isinstance(part, Keep):
             shown += messages[part.start : part.stop]
         elif isinstance(part, Put):
             shown.append(_put(part, mark))
         else:
-            shown.append(_swapped(messages[part.position], part.position, part.text, copies))
+            copy = _swapped(messages[part.position], part.position, part.text, copies)
+            bears = mark is not None and not is_borne
+            shown.append(_tagged(copy, mark) if bears else copy)
+            is_borne = True
     return shown
 
 
@@ -56,6 +61,11 @@ def _swapped(message: BaseMessage, at: int, text: str, copies: Copies) -> BaseMe
     if found is None or found[0] != text:
         found = copies[at] = text, message.model_copy(update={"content": _content(message.content, text)})
     return found[1]
+
+
+def _tagged(message: BaseMessage, mark: str | None) -> BaseMessage:
+    tag = {"component": str(Component.TOOL_RESULTS), "source": mark}
+    return message.model_copy(update={"additional_kwargs": {**message.additional_kwargs, MARK: tag}})
 
 
 def _content(content: str | list[Any], text: str) -> str | list[Any]:

@@ -42,6 +42,13 @@ class MemoryMessage(ChatMessage):
         message._tokenwise = {"component": str(component), "source": mark}
         return message
 
+    @classmethod
+    def marked(cls, message: ChatMessage, mark: str) -> Self:
+        """Return a copy of a tool's result, shortened, that bears *mark*."""
+        copy = cls(role=message.role, blocks=message.blocks, additional_kwargs=message.additional_kwargs)
+        copy._tokenwise = {"component": str(Component.TOOL_RESULTS), "source": mark}
+        return copy
+
     @property
     def tokenwise(self) -> dict[str, Any]:
         """Its tag: component and source."""
@@ -61,13 +68,16 @@ class MemoryMessage(ChatMessage):
 
 def shown(plan: Plan, messages: Sequence[ChatMessage], mark: str | None) -> Iterator[ChatMessage]:
     """Yield what the model is shown: *messages* themselves, and messages of ours."""
+    is_borne = any(isinstance(part, Put) for part in plan.parts)  # the mark, by a message of ours, else the first copy
     for part in plan.parts:
         if isinstance(part, Keep):
             yield from messages[part.start : part.stop]
         elif isinstance(part, Put):
             yield MemoryMessage.of(part.text, part.component, mark)
         else:
-            yield swapped(messages[part.position], part.text)
+            copy = swapped(messages[part.position], part.text)
+            yield copy if is_borne or mark is None else MemoryMessage.marked(copy, mark)
+            is_borne = True
 
 
 def opened(messages: list[ChatMessage], mark: str | None) -> list[ChatMessage]:
