@@ -156,3 +156,15 @@ def whole(view: View, conversation: Conversation) -> View:
         held = without(held, [(unit.start, unit.stop)])
     same = held == view.evicted and summaries == view.summaries
     return view if same else replace(view, evicted=held, summaries=summaries)
+
+
+def as_it_holds(view: View, conversation: Conversation) -> tuple[View, list[str]]:
+    """Return what of *view* holds for the conversation as it is now, and what has changed it."""
+    held = view.holding(conversation)
+    units = whole(held, conversation)
+    reasons = [] if held is view else ["history changed"]
+    if units is not held:
+        reasons.append("late result")
+    if units.slot is not None and not units.evicted:
+        units = replace(units, slot=None)  # what it recalls is shown again
+    return units, reasons

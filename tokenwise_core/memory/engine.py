@@ -21,7 +21,7 @@ from tokenwise_core.memory.buffer import BlockSummary
 from tokenwise_core.memory.checks import check_limits, check_parts, check_way
 from tokenwise_core.memory.conversation import Conversation, message_counter
 from tokenwise_core.memory.course import Course, Thought, Work, adrive, drive, thought
-from tokenwise_core.memory.cutting import whole
+from tokenwise_core.memory.cutting import as_it_holds, whole
 from tokenwise_core.memory.economics import Rates
 from tokenwise_core.memory.hygiene import cleared, originals, tidied
 from tokenwise_core.memory.learned import Learned
@@ -222,7 +222,7 @@ class Memory:
 
     def _prepared(self, conversation: Conversation, view: View, request: Request) -> Course[Prepared]:
         began = self.clock()
-        view, reasons = _as_it_holds(view, conversation)
+        view, reasons = as_it_holds(view, conversation)
         situation = self._situation(conversation, view, request, began)
         if (pending := view.pending) is not None and self.summaries != "inline":
             made = yield Work(lambda: self._summariser.ready(conversation.id, pending), otherwise=None)
@@ -439,15 +439,3 @@ class Memory:
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Memory:
         return self  # what is in the making, and known of conversations, stays one
-
-
-def _as_it_holds(view: View, conversation: Conversation) -> tuple[View, list[str]]:
-    """Return what of *view* holds for the conversation as it is now, and what has changed it."""
-    held = view.holding(conversation)
-    units = whole(held, conversation)
-    reasons = [] if held is view else ["history changed"]
-    if units is not held:
-        reasons.append("late result")
-    if units.slot is not None and not units.evicted:
-        units = replace(units, slot=None)  # what it recalls is shown again
-    return units, reasons
