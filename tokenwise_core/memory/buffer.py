@@ -314,14 +314,13 @@ class BlockSummary:
     def extracted(self, situation: Situation, block: Block) -> Made:
         """Make the summary of *block* from its own sentences: no model, nothing to wait for, the same each time.
 
-        Of a very long one the newest part is read: a request is waiting.
+        Of a very long one the newest part is read for sentences, as a request is waiting; all of it for values.
         """
         material = self._material(situation, block)
         first = situation.conversation.first_at(EXTRACT_TOKENS, start=block.start, stop=block.stop)
-        if first > block.start:
-            material = replace(material, messages=tuple(_messages(situation, block, first)))
+        read = material.messages if first <= block.start else _messages(situation, block, first)
         earlier = "\n".join(summary.text for summary in material.taken)
-        text = extractive(material.messages, earlier, max_tokens=self._most(situation), count=situation.count)
+        text = extractive(read, earlier, max_tokens=self._most(situation), count=situation.count)
         return {**_pinned(material, text, situation.count), "by": "extract"}
 
     def committed(self, situation: Situation, block: Block, made: Made) -> View:

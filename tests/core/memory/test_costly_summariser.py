@@ -41,3 +41,22 @@ def test_nothing_is_cut_for_a_costly_summariser_where_sentences_may_not_stand_in
 def test_a_summariser_that_reads_the_cached_prefix_needs_no_stand_in() -> None:
     _, notes = talked(BlockSummary(), summariser="own")
     assert not any("own sentences" in note for note in notes)
+
+
+def test_values_at_the_beginning_of_a_very_long_history_survive_a_cut_that_the_hard_limit_forces() -> None:
+    memory = Memory(target_tokens=4_000, max_tokens=8_000, recall=None)
+    said = [Message(role="user", text="The contract is CT-77812 over £1,940.50, signed on 7 May 2024.")]
+    for turn in range(700):
+        said.append(
+            Message(role="assistant", text=f"Noted, and the {turn}th page was read to the end without a remark. " * 3)
+        )
+        said.append(
+            Message(role="user", text="Please go on with the next page of the handbook, and tell me what it says. " * 2)
+        )
+    with memory.using("s") as conversation:
+        conversation.replace(said)
+        prepared = memory.prepare(conversation, View(), Request())
+        shown = "\n".join(getattr(part, "text", "") for part, _ in prepared.plan.shown(said))
+    assert conversation.total > 40_000
+    assert prepared.outcome.after <= 8_000
+    assert all(value in shown for value in ("CT-77812", "1,940.50", "7 May 2024"))
