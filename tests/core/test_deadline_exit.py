@@ -27,6 +27,28 @@ cache = SemanticCache(namespace="desk", entries="memory://")
 cache.lookup(CacheRequest(prompt=Prompt(messages=(Message(role="user", text="Hello?"),)), model="m"))
 time.sleep(float(sys.argv[1]))
 """
+_EMBEDDING = """
+import time
+import numpy as np
+from tokenwise_core import Message
+from tokenwise_core.memory import Memory, Recall
+from tokenwise_core.memory.conversation import Conversation
+
+class Slow:
+    batches, name, dimension = 0, "slow", 2
+    def embed(self, texts):
+        Slow.batches += 1
+        time.sleep(0.2)
+        print("batch", Slow.batches, flush=True)
+        return np.ones((len(texts), 2), np.float32)
+
+memory = Memory(recall=Recall(embedder=Slow()))
+with memory.using("s") as conversation:
+    conversation.replace([Message(role="user", text=f"Fact {i} of a thousand.") for i in range(2000)])
+    memory._recaller.prepare(conversation, 2000)
+while Slow.batches < 2:
+    time.sleep(0.01)
+"""
 
 
 def test_work_under_way_ends_before_the_process_does() -> None:
@@ -37,6 +59,12 @@ def test_work_under_way_ends_before_the_process_does() -> None:
 @pytest.mark.parametrize("pause", ["0", "0.1", "0.2", "0.3"])
 def test_a_program_that_ends_while_the_embedder_loads_does_not_crash(pause: str) -> None:
     assert subprocess.run([sys.executable, "-c", _LOADING, pause], timeout=60, check=False).returncode == 0
+
+
+def test_a_program_that_ends_while_turns_are_embedded_does_not_wait_for_all_of_them() -> None:
+    """Past the few seconds that an end may take, the embedder's native code would abort the process."""
+    ended = subprocess.run([sys.executable, "-c", _EMBEDDING], capture_output=True, text=True, timeout=60, check=True)
+    assert 1 <= ended.stdout.count("batch") <= 4  # of 63, of which fifteen would fit into the time that an end may take
 
 
 def test_what_hangs_is_not_waited_for_longer_than_was_said() -> None:
