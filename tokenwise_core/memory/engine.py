@@ -116,6 +116,9 @@ class Memory:
     def _begin(self) -> None:
         self._pid = process.pid
         self._workers = Workers(max_threads=8, name="tokenwise-memory")
+        self._workers.submit(
+            lambda: self.counter.source
+        )  # loads the tokeniser (0.1 to 0.5 s) before a request needs it
         self._count = message_counter(self.counter.text)
         self._conversations: LRUCache[str, Conversation] = LRUCache(_CONVERSATIONS)
         self._lock = threading.Lock()
@@ -319,6 +322,7 @@ class Memory:
             scale=self._learned.scale(conversation.id),
             is_pinned=self.pin,
             tools=self.tool_results,
+            offers_recall=request.offers_recall,
             model=request.model,
             provider=request.provider,
         )
@@ -378,6 +382,8 @@ class Memory:
             limits=self.limits,
             count=self.counter.text,
             fixed=request.fixed_tokens,
+            tools=self.tool_results,
+            offers_recall=request.offers_recall,
         )
         try:
             view = whole(replace(view.holding(conversation), pending=None), conversation)

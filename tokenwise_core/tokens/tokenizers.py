@@ -12,6 +12,7 @@ from functools import cache
 
 import tiktoken
 
+from tokenwise_core import process
 from tokenwise_core.tokens.bpe_files import (
     BPE_FILES,
     BpeFile,
@@ -52,7 +53,7 @@ class Tokenizer:
         self._encoding: tiktoken.Encoding | None = None
         self.generation = 0
         self._looked = False
-        self._lock = threading.Lock()
+        self._lock, self._pid = threading.Lock(), process.pid
         self._memo: Memo[int] = Memo()
 
     @property
@@ -104,7 +105,9 @@ class Tokenizer:
         return sum(len(encoding.encode_ordinary(part)) for part in _parts(text))
 
     def _look(self) -> None:
-        held = self._lock.acquire(timeout=LOAD_SECONDS)  # a fork may have copied it while another thread held it
+        if self._pid != process.pid:  # a forked child: a thread that is not here may have held the lock
+            self._lock, self._pid = threading.Lock(), process.pid
+        held = self._lock.acquire(timeout=LOAD_SECONDS)
         try:
             if not self._looked:
                 self._encoding = self._load()

@@ -21,6 +21,8 @@ from tokenwise_core.memory.sessions import MemorySessions
 from tokenwise_core.memory.situation import Arranged, Situation
 from tokenwise_core.memory.view import Block
 from tokenwise_core.messages import Message
+from tokenwise_core.tokens import TokenCounter
+from tokenwise_core.usage.components import CountSource
 from tokenwise_core.usage.events import Usage
 
 SYSTEM = Message(role="system", text="You help with orders.")
@@ -352,3 +354,23 @@ def test_close_waits_for_what_is_in_the_making() -> None:
             break
     talk.memory.close()
     assert done
+
+
+class Loading(TokenCounter):
+    """A counter that says when its tokeniser is loaded, and by whom."""
+
+    def __init__(self) -> None:
+        super().__init__(len)
+        self.loaded_by: list[str] = []
+
+    @property
+    def source(self) -> CountSource:
+        self.loaded_by.append(threading.current_thread().name)
+        return CountSource.EXACT
+
+
+def test_the_tokeniser_is_loaded_behind_when_a_memory_is_made_not_in_its_first_request() -> None:
+    counter = Loading()
+    made = memory(counter=counter)
+    assert made._workers.rest(30)
+    assert counter.loaded_by == ["tokenwise-memory"]

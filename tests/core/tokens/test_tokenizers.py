@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 import shutil
+import signal
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -155,3 +157,16 @@ def test_doctor_hears_what_is_missing_and_how_to_get_it(tmp_path: Path, monkeypa
 )
 def test_the_estimator_is_near_the_real_tokeniser(text: str, tolerance: float) -> None:
     assert abs(estimate_tokens(text) / tokenizer("o200k_base").count(text) - 1) <= tolerance
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+def test_a_forked_child_does_not_wait_for_a_thread_that_was_loading_in_its_parent() -> None:
+    shared = Tokenizer(O200K)
+    shared._lock.acquire()
+    child = os.fork()
+    if child == 0:
+        tokenizers.LOAD_SECONDS = 600.0
+        signal.alarm(30)  # ends a child that waits
+        os._exit(0 if shared.count("Hello there") == 2 else 1)
+    shared._lock.release()
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
