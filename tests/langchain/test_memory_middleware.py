@@ -24,6 +24,7 @@ from pydantic import BaseModel
 
 from tests.langchain.memories import FILLER, LEXICAL, SUMMARY, answers, asked, eager, is_for_summary, sent
 from tokenwise_core.cache import SemanticCache
+from tokenwise_core.errors import BadInput
 from tokenwise_core.memory import Memory, ToolResults, View
 from tokenwise_core.scoping import scope
 from tokenwise_core.switch import disable, enable
@@ -597,3 +598,8 @@ def test_the_model_may_recall_the_whole_of_a_shortened_result(counted: Any) -> N
     state = agent.invoke({"messages": [("human", "Read it.")]}, thread_of("t"))
     results = [message for message in state["messages"] if isinstance(message, ToolMessage)]
     assert [message.text for message in results] == [long, long]
+
+
+def test_what_is_no_memory_is_refused_where_it_is_given() -> None:
+    with pytest.raises(BadInput, match=r"give a Memory, such as Memory\(target_tokens=4000\)"):
+        SummaryBufferMiddleware(4_000)  # type: ignore[arg-type]

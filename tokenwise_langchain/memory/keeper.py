@@ -9,6 +9,7 @@ from typing import Any
 
 from langchain_core.messages import BaseMessage
 
+from tokenwise_core.errors import BadInput
 from tokenwise_core.memory.conversation import Conversation
 from tokenwise_core.memory.engine import Memory
 from tokenwise_core.memory.plan import Plan
@@ -53,6 +54,8 @@ class Keeper:
     """Shows models what *memory* makes of their conversations; *stored* views outlive the process."""
 
     def __init__(self, memory: Memory, *, stored: bool = False) -> None:
+        if not isinstance(memory, Memory):
+            raise BadInput(f"memory is {memory!r}: give a Memory, such as Memory(target_tokens=4000)")
         self.memory = memory
         self._mirrors, self._views = Mirrors(memory), Views(memory, stored=stored)
 
@@ -70,7 +73,7 @@ class Keeper:
             self._views.read(session)
         with self._mirrors.using(session, messages) as (conversation, mirror):
             view = self._views.of(conversation) if view is None else view
-            asked = self._inline(conversation, view, messages, summarizer)
+            asked = self._inline(conversation, view, messages, summarizer, request)
             prepared = self.memory.prepare(conversation, view, request, ask=asked.ask if asked else None)
             return self._kept(prepared, messages, mirror)
 
@@ -88,7 +91,7 @@ class Keeper:
             await self.memory.work(lambda: self._views.read(session))
         async with self._mirrors.ausing(session, messages) as (conversation, mirror):
             view = self._views.of(conversation) if view is None else view
-            asked = self._inline(conversation, view, messages, summarizer)
+            asked = self._inline(conversation, view, messages, summarizer, request)
             prepared = await self.memory.aprepare(conversation, view, request, ask=asked.aask if asked else None)
             return self._kept(prepared, messages, mirror)
 
@@ -116,14 +119,19 @@ class Keeper:
         return Kept(prepared=prepared, messages=shown, given=messages)
 
     def _inline(
-        self, conversation: Conversation, view: View, messages: Sequence[BaseMessage], summarizer: SummarizerOf
+        self,
+        conversation: Conversation,
+        view: View,
+        messages: Sequence[BaseMessage],
+        summarizer: SummarizerOf,
+        request: Request,
     ) -> Summarizer | None:
         """Return who makes summaries before the request goes out: shown what would be sent without a cut."""
         if self.memory.summaries != "inline":
             return None
-        return summarizer(lambda: applied(self._uncut(conversation, view), messages, mark=None, copies={}))
+        return summarizer(lambda: applied(self._uncut(conversation, view, request), messages, mark=None, copies={}))
 
-    def _uncut(self, conversation: Conversation, view: View) -> Plan:
+    def _uncut(self, conversation: Conversation, view: View, request: Request) -> Plan:
         memory = self.memory
         held = view.holding(conversation)
         return Situation(
@@ -132,4 +140,5 @@ class Keeper:
             limits=memory.limits,
             count=memory.counter.text,
             tools=memory.tool_results,
+            offers_recall=request.offers_recall,
         ).plan(held)
