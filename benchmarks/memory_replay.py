@@ -28,7 +28,7 @@ TARGET, HARD, SUMMARY_TOKENS = 4_000, 32_000, 150
 RECALL_TOKENS, RESULT_TOKENS = 850, 120
 _BY_WORDS = Recall(embedder=None)
 _JUDGED = (1, 2, 3, 4)
-_ID = re.compile(r"(?:recall\([\"']|id \")([0-9a-f]{12})")
+_ID = re.compile(r"(?:recall\([\"']|kept as [\"']|id \")([0-9a-f]{12})")
 _PATIENT_MS = 60_000
 _NOTE = (
     "target 4,000, hard 32,000, summary 150 tokens; no TTL. The pins' ceiling, the tail (1/32 of the target) and ε "

@@ -356,6 +356,8 @@ def test_shortened_results_are_copies_with_the_same_call(counted: Any) -> None:
     short = next(message for message in sent(model)[-1] if isinstance(message, ToolMessage))
     assert whole.text == long
     assert len(short.text) < len(long) / 4
+    assert "recall" not in short.text, "this agent has no such tool"
+    assert 'kept as "' in short.text
     assert (short.id, short.tool_call_id, short.name) == (whole.id, whole.tool_call_id, whole.name)
     agent.invoke({"messages": [("human", "Thanks.")]}, thread_of("t"))
     assert next(message for message in sent(model)[-1] if isinstance(message, ToolMessage)).text == short.text

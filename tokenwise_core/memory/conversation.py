@@ -57,7 +57,7 @@ class Conversation:
         self._calls: dict[str, str] = {}
         self.head = 0
         self.results: dict[str, int] = {}
-        self.rendered: dict[tuple[int, str], Swap] = {}
+        self.rendered: dict[tuple[int, str, bool], Swap] = {}
         self.scores: dict[int, float] = {}
 
     def sync(self, known: int, new: Sequence[Message]) -> None:

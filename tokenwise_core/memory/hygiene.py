@@ -8,7 +8,7 @@ from dataclasses import replace
 from tokenwise_core.memory.economics import block_size, break_even
 from tokenwise_core.memory.plan import Keep, Swap
 from tokenwise_core.memory.situation import Situation
-from tokenwise_core.memory.swaps import CLEAR, SAME, TRIM, swap
+from tokenwise_core.memory.swaps import CLEAR, SAME, TRIM
 from tokenwise_core.memory.tool_results import MIN_REPEAT_TOKENS, digest
 from tokenwise_core.memory.view import View
 
@@ -35,13 +35,12 @@ def tidied(situation: Situation, view: View) -> View:
 
 
 def _kind(situation: Situation, view: View, position: int) -> str | None:
-    conversation, tools = situation.conversation, situation.tools
-    assert tools is not None
+    conversation = situation.conversation
     text = conversation.messages[position].text
     tokens = conversation.tokens(position, position + 1)
     if tokens >= MIN_REPEAT_TOKENS and _stands_above(situation, view, position):
         return SAME
-    trimmed = swap(conversation, position, TRIM, count=situation.count, tools=tools)
+    trimmed = situation.swap(position, TRIM)
     return TRIM if trimmed.text != text and trimmed.tokens < tokens else None
 
 

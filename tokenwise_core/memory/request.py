@@ -23,6 +23,7 @@ class Request:
     *query* is what is asked, where that is known better than from the last user message. *summariser* says who makes
     summaries: "own" (the application's model, shown the conversation as last sent), "other", None (nobody: sentences
     of the conversation stand in); *summariser_price* is the price of its input in that of the model's.
+    *offers_recall*: the model has a tool `recall(id)`, and shortened results say so.
     """
 
     fixed_tokens: int = 0
@@ -31,6 +32,7 @@ class Request:
     query: str | None = None
     summariser: Literal["own", "other"] | None = "own"
     summariser_price: float = 1.0
+    offers_recall: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -43,7 +43,7 @@ class Situation:
     conversation as last sent from its cache; *summariser_price* is the price of its input in that of the model's.
     *has_model* is False where no model makes summaries. *idle* says that the provider's cache has surely gone cold
     since the last request. *scale* corrects our counts by the provider's last report. *tools* says how tools' results
-    are kept short, None where they are not.
+    are kept short, None where they are not; *offers_recall* that the model has a tool for the whole of them.
     """
 
     conversation: Conversation
@@ -62,6 +62,7 @@ class Situation:
     scale: float = 1.0
     is_pinned: Callable[[Message], bool] | None = None
     tools: ToolResults | None = None
+    offers_recall: bool = False
     model: str | None = None
     provider: str | None = None
 
@@ -71,7 +72,14 @@ class Situation:
 
     def swap(self, position: int, kind: str) -> Swap:
         """Return what stands in the place of the tool's result at *position*."""
-        return swap(self.conversation, position, kind, count=self.count, tools=self.tools or _TOOLS)
+        return swap(
+            self.conversation,
+            position,
+            kind,
+            count=self.count,
+            tools=self.tools or _TOOLS,
+            offers_recall=self.offers_recall,
+        )
 
     def total(self, plan: Plan) -> int:
         """Return the tokens of the whole context, by the provider's count where that is known."""

@@ -156,6 +156,7 @@ class SummaryBufferMiddleware(AgentMiddleware[MemoryState, Any, Any]):
                 provider=provider,
                 summariser="own" if is_own else "other",
                 summariser_price=1.0 if other is None else price_ratio(self.memory.prices, other, request.model),
+                offers_recall=bool(self.tools),
             ),
             summarizer=lambda shown: _summarizer(request, other, shown if is_own else None),
         )

@@ -2,6 +2,7 @@
 
 import base64
 import json
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -14,7 +15,7 @@ count = TokenCounter.for_model("gpt-4o").text
 short = ToolResults(max_tokens=200)
 
 
-def trimmed(text: str, results: ToolResults = short, **more: str) -> str:
+def trimmed(text: str, results: ToolResults = short, **more: Any) -> str:
     return results.trim(text, count=count, **more).result
 
 
@@ -61,14 +62,25 @@ def test_it_says_how_much_is_left_out_and_how_to_get_it_back() -> None:
     kept = [line for line in outcome.result.split("\n")[:-1] if not line.startswith("[…")]
     footer = outcome.result.split("\n")[-1]
     total = len(LOG.split("\n"))
-    assert footer == f'[{total - len(kept):,} of {total:,} lines left out; recall("{digest(LOG)}") returns the whole]'
+    assert footer == f'[{total - len(kept):,} of {total:,} lines left out; kept as "{digest(LOG)}"]'
     assert digest(LOG) in outcome.notes[0]
     assert outcome.before == count(LOG)
     assert outcome.after == count(outcome.result)
 
 
+def test_a_tool_is_named_only_to_a_model_that_has_it() -> None:
+    rows = json.dumps([{"row": n} for n in range(900)])
+    data = "data:image/png;base64," + base64.b64encode(bytes(n * 7 % 251 for n in range(6000))).decode()
+    for text in (LOG, rows, data):
+        assert "recall" not in trimmed(text)
+        assert "kept as" in trimmed(text)
+        assert f"recall({trimmed(text).split('kept as ')[1][:14]}) returns" in trimmed(text, offers_recall=True)
+    assert short.trim(LOG, count=count).notes[0].endswith(f'left out; kept as "{digest(LOG)}"')
+
+
 def test_the_id_of_the_store_is_named_where_it_has_one() -> None:
-    assert 'recall("call_7")' in trimmed(LOG, id="call_7")
+    assert 'kept as "call_7"' in trimmed(LOG, id="call_7")
+    assert 'recall("call_7")' in trimmed(LOG, id="call_7", offers_recall=True)
 
 
 def test_codes_of_the_terminal_trailing_blanks_and_progress_bars_go_without_loss() -> None:
@@ -117,7 +129,7 @@ def test_an_object_of_too_many_keys_and_a_string_too_long_are_cut_too() -> None:
 def test_base64_gives_way_to_its_size(around: str) -> None:
     data = base64.b64encode(bytes(i * 7 % 251 for i in range(6000))).decode()
     result = trimmed(around.format(f"data:image/png;base64,{data}"))
-    assert "[image/png in base64, 6,000 bytes, left out; recall(" in result
+    assert "[image/png in base64, 6,000 bytes, left out; kept as '" in result
     if around.startswith("{{"):
         assert json.loads(result)["ok"] is True
     assert "6,000 bytes" in trimmed(around.format(data))
@@ -158,13 +170,15 @@ results = st.one_of(
 )
 
 
-@given(results, st.sampled_from([None, "error in row"]), st.sampled_from([64, 100, 400]))
-def test_trimming_twice_is_trimming_once_and_the_limit_holds(text: str, query: str | None, max_tokens: int) -> None:
+@given(results, st.sampled_from([None, "error in row"]), st.sampled_from([64, 100, 400]), st.booleans())
+def test_trimming_twice_is_trimming_once_and_the_limit_holds(
+    text: str, query: str | None, max_tokens: int, offers: bool
+) -> None:
     trimmer = ToolResults(max_tokens=max_tokens)
-    once = trimmer.trim(text, count=count, query=query)
+    once = trimmer.trim(text, count=count, query=query, offers_recall=offers)
     assert once.after == count(once.result) <= max_tokens
-    assert trimmer.trim(once.result, count=count, query=query).result == once.result
-    assert trimmer.trim(text, count=count, query=query) == once
+    assert trimmer.trim(once.result, count=count, query=query, offers_recall=offers).result == once.result
+    assert trimmer.trim(text, count=count, query=query, offers_recall=offers) == once
 
 
 @given(results)
@@ -186,6 +200,7 @@ def test_a_result_seen_before_becomes_a_reference_if_that_is_shorter() -> None:
 
 def test_references_and_cleared_results_name_the_id() -> None:
     assert reference("ab12", tokens=5200, turn=4) == '[The same result as in turn 4 (5,200 tokens, id "ab12")]'
-    assert cleared("search", "ab12", tokens=5200) == (
+    assert cleared("search", "ab12", tokens=5200) == '[Result of search cleared (5,200 tokens); kept as "ab12"]'
+    assert cleared("search", "ab12", tokens=5200, offers_recall=True) == (
         '[Result of search cleared (5,200 tokens); recall("ab12") returns it]'
     )
