@@ -116,9 +116,7 @@ class Memory:
     def _begin(self) -> None:
         self._pid = process.pid
         self._workers = Workers(max_threads=8, name="tokenwise-memory")
-        self._workers.submit(
-            lambda: self.counter.source
-        )  # loads the tokeniser (0.1 to 0.5 s) before a request needs it
+        self._workers.submit(lambda: self.counter.source)  # loads the tokeniser: else the first request would
         self._count = message_counter(self.counter.text)
         self._conversations: LRUCache[str, Conversation] = LRUCache(_CONVERSATIONS)
         self._lock = threading.Lock()
