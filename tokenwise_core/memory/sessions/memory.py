@@ -22,6 +22,7 @@ from tokenwise_core.memory.sessions.protocol import (
     StoredView,
 )
 from tokenwise_core.memory.sessions.texts import (
+    DERIVED,
     PurgeQuery,
     Texts,
     encoded,
@@ -35,6 +36,8 @@ from tokenwise_core.protocols import Clock
 from tokenwise_core.storage.codec import Codec
 from tokenwise_core.storage.names import restored, storable
 
+MAX_SESSIONS = 1_000
+MAX_ORIGINAL_BYTES = 16 * 2**20
 _Row = tuple[int, str, float, bytes]
 
 
@@ -65,6 +68,19 @@ class _Session:
                 self.ids.add(name)
                 self.rows.append((self.last_seq, name, at, body))
 
+    def own(self, owner: Owner | None) -> None:
+        names = stored_owner(owner)
+        if names is not None:
+            self.owners.add(names)
+
+    def keep(self, id: str, body: bytes, *, max_bytes: int) -> None:
+        """Keep an original as the newest; the oldest beyond *max_bytes* go."""
+        self.originals.pop(id, None)
+        self.originals[id] = body
+        size = sum(map(len, self.originals.values()))
+        while size > max_bytes and len(self.originals) > 1:
+            size -= len(self.originals.pop(next(iter(self.originals))))
+
     def after(self, seq: int) -> list[_Row]:
         if not self.rows or seq >= self.rows[-1][0]:
             return []
@@ -84,14 +100,24 @@ class _Session:
 class MemorySessions:
     """Sessions of this process, encoded as in a file: what is returned is built anew at each reading.
 
-    A deep copy is the same store; a pickle carries what it holds.
+    It is bounded: beyond *max_sessions* the session that has not changed for the longest time goes whole, and beyond
+    *max_original_bytes* in one session its oldest original (the newest stays, however large). What must not go belongs
+    into a file or a database. A deep copy is the same store; a pickle carries what it holds.
     """
 
     url = "memory://"
 
-    def __init__(self, *, codec: Codec | None = None, clock: Clock = time.time) -> None:
+    def __init__(
+        self,
+        *,
+        codec: Codec | None = None,
+        clock: Clock = time.time,
+        max_sessions: int = MAX_SESSIONS,
+        max_original_bytes: int = MAX_ORIGINAL_BYTES,
+    ) -> None:
         self._texts, self._clock = Texts(codec, url=self.url), clock
-        self._sessions: dict[str, _Session] = {}
+        self._max_sessions, self._max_original_bytes = max_sessions, max_original_bytes
+        self._sessions: dict[str, _Session] = {}  # in the order of their last change
         self._own_locks()
 
     # --- the log ----------------------------------------------------------------------------------------------------
@@ -161,12 +187,13 @@ class MemorySessions:
 
     def lease(self, session: str, block: str, *, holder: str, seconds: float, owner: Owner | None = None) -> bool:
         with self._locked():
-            blocks, now = self._made(session).blocks, self._clock()
+            made, now = self._made(session), self._clock()
+            blocks = made.blocks
+            made.own(owner)
             found = blocks.get(block)
             if found is not None and (found.body is not None or (found.until > now and found.holder != holder)):
                 return False
             blocks[block] = _Block(holder, now + seconds)
-            self._changed(session, owner)
             return True
 
     def finish(self, session: str, block: str, holder: str, data: Mapping[str, Any]) -> bool:
@@ -205,7 +232,7 @@ class MemorySessions:
     def keep(self, session: str, id: str, text: str, *, owner: Owner | None = None) -> None:
         body = self._texts.write(text)
         with self._locked():
-            self._changed(session, owner).originals[id] = body
+            self._changed(session, owner).keep(id, body, max_bytes=self._max_original_bytes)
 
     def original(self, session: str, id: str) -> str | None:
         with self._locked():
@@ -272,13 +299,15 @@ class MemorySessions:
         if found is None:
             now = self._clock()
             found = self._sessions[session] = _Session(epoch=new_epoch(), created_at=now, changed_at=now)
+            while len(self._sessions) > max(self._max_sessions, 1):
+                del self._sessions[next(iter(self._sessions))]
         return found
 
     def _changed(self, session: str, owner: Owner | None) -> _Session:
-        found, names = self._made(session), stored_owner(owner)
+        found = self._made(session)
         found.changed_at = self._clock()
-        if names is not None:
-            found.owners.add(names)
+        self._sessions[session] = self._sessions.pop(session)
+        found.own(owner)
         return found
 
     @contextmanager
@@ -295,15 +324,23 @@ class MemorySessions:
         return self
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"codec": self._texts.codec, "clock": self._clock, "sessions": self._sessions}
+        return {
+            "sessions": self._sessions,
+            "made": {
+                "codec": self._texts.codec,
+                "clock": self._clock,
+                "max_sessions": self._max_sessions,
+                "max_original_bytes": self._max_original_bytes,
+            },
+        }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        MemorySessions.__init__(self, codec=state["codec"], clock=state["clock"])
+        MemorySessions.__init__(self, **state["made"])
         self._sessions = state["sessions"]
 
 
 def _matches(query: PurgeQuery, name: str, found: _Session) -> bool:
-    if query.session is not None and storable(name) != query.session:
+    if query.session is not None and not f"{storable(name)}{DERIVED}".startswith(query.session + DERIVED):
         return False
     if query.before is not None and found.changed_at >= query.before:
         return False
