@@ -368,6 +368,14 @@ class TestLookingAfter:
         assert {i for i in range(5) if sessions.original(f"s{i}", "t") is None} == gone
         assert {i for i in range(5) if not sessions.read(f"s{i}")} == gone
 
+    def test_a_purge_of_a_session_reaches_what_derives_from_it(self, sessions: Sessions) -> None:
+        kept = ("other", "sm|graph", "S|graph", "tenant:s", "s-2", "graph|s", "s%|graph")
+        for name in ("s", "s|graph|inner", "s|summary", *kept):
+            sessions.append(name, [make_item(1)])
+        assert sessions.purge(session="s") == 3
+        assert {info.session for info in sessions.sessions()} == set(kept)
+        assert sessions.purge(session="s%") == 1
+
     def test_a_purge_of_many_is_whole(self, sessions: Sessions) -> None:
         for i in range(45):
             sessions.append(f"s{i}", [make_item(1)], owner=Owner(user="u"))

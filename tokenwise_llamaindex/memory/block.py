@@ -120,7 +120,7 @@ class SummaryMemoryBlock(BaseMemoryBlock[str]):
         await turns.begin()
 
     def _of(self, session_id: object) -> Turns:
-        key = f"{self.name}:{session_id or ''}"
+        key = f"{session_id or ''}|{self.name}"  # as all that derives from a session: a purge reaches it
         with self._lock:
             turns = self._turns.get(key)
             if turns is None:

@@ -227,7 +227,8 @@ class Sessions(Protocol):
     ) -> int:
         """Forget all sessions that match everything given, and return how many; nothing of them stays in the file.
 
-        *user* and *application* must be one owner's. *before*: those that have not changed since then.
+        *session* is one with those that derive from it (`session|subgraph`, `session|block`). *user* and *application*
+        must be one owner's. *before*: those that have not changed since then.
         """
         ...
 

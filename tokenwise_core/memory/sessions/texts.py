@@ -94,6 +94,10 @@ def read_owner(application: str, user: str) -> Owner:
     return Owner(application=restored(application) or None, user=restored(user) or None)
 
 
+DERIVED = "|"
+"""Stands between a session's name and what derives from it: a graph below the outermost, a block of a memory."""
+
+
 class PurgeQuery(NamedTuple):
     """Which sessions to forget: those that match everything that is not None; names as they are stored."""
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from tokenwise_core.memory.sessions import queries
-from tokenwise_core.memory.sessions.texts import PurgeQuery, new_epoch
+from tokenwise_core.memory.sessions.texts import DERIVED, PurgeQuery, new_epoch
 from tokenwise_core.storage.statements import Statements, chunks, marks
 
 _PARTS = ("memory_owner", "memory_item", "memory_view", "memory_block", "memory_original")
@@ -76,10 +76,11 @@ def touch(db: Statements, session: Claimed, *, now: float) -> None:
 def matching(db: Statements, query: PurgeQuery, *, limit: int) -> list[int]:
     """Return the numbers of the first *limit* sessions that match, in order."""
     conditions: list[str] = []
-    values: list[str | float] = []
+    values: list[str | int | float] = []
     if query.session is not None:
-        conditions.append("s.name = ?")
-        values.append(query.session)
+        derived = query.session + DERIVED
+        conditions.append("(s.name = ? OR substr(s.name, 1, ?) = ?)")  # LIKE knows no capitals in SQLite
+        values += [query.session, len(derived), derived]
     if query.before is not None:
         conditions.append("s.changed_at < ?")
         values.append(query.before)
