@@ -33,7 +33,9 @@ from tests.llamaindex.talking import (
     words,
 )
 from tokenwise_core.cache import SemanticCache
-from tokenwise_core.memory import Memory, Rates, ToolResults
+from tokenwise_core.memory import Memory, Prepared, Rates, Request, ToolResults, View
+from tokenwise_core.memory.conversation import Conversation
+from tokenwise_core.memory.request import When
 from tokenwise_core.scoping import scope
 from tokenwise_llamaindex import TokenBreakdownHandler, TokenwiseLLM
 from tokenwise_llamaindex.memory.messages import MemoryMessage, swapped
@@ -190,6 +192,30 @@ async def test_where_an_answers_form_is_prescribed_a_summary_is_asked_by_itself(
         history += [answer(words(2 * number + 1)), user(words(2 * number + 2))]
     assert {len(messages) for messages in inner.summary_requests} == {1}
     assert not [params for messages, params in inner.calls if len(messages) == 1 and params.get("response_format")][1:]
+
+
+@pytest.mark.parametrize(
+    ("summaries", "params", "asked"),
+    [
+        ("background", {}, "own"),
+        ("inline", {}, "other"),
+        ("background", {"response_format": {"type": "json_object"}}, "other"),
+        ("background", {"tools": [{"type": "function"}], "tool_choice": "required"}, "other"),
+    ],
+)
+def test_a_summary_that_is_asked_by_itself_is_weighed_at_the_full_price(
+    monkeypatch: pytest.MonkeyPatch, summaries: When, params: dict[str, Any], asked: str
+) -> None:
+    memory, requests = Memory(summaries=summaries), []
+    prepare = memory.prepare
+
+    def noted(conversation: Conversation, view: View, request: Request, **given: Any) -> Prepared:
+        requests.append(request.summariser)
+        return prepare(conversation, view, request, **given)
+
+    monkeypatch.setattr(memory, "prepare", noted)
+    TokenwiseLLM(Talker(), memory=memory).chat([user("a"), answer("b"), user("c")], **params)
+    assert requests == [asked]
 
 
 def test_a_tools_result_is_swapped_in_a_copy_that_keeps_what_else_it_holds() -> None:

@@ -70,7 +70,7 @@ class Asking:
 
     def _request(self, question: Ask) -> tuple[list[ChatMessage], dict[str, Any]]:
         limits = bound(self.llm, question)
-        if question.instruction is None or not self.sent or not _is_free(self.params):
+        if question.instruction is None or not self.sent or not is_free(self.params):
             return [ChatMessage(role=MessageRole.USER, content=question.prompt)], limits
         asked = ChatMessage(role=MessageRole.USER, content=question.instruction)
         return [*self.sent, asked], {**self.params, **limits}
@@ -111,7 +111,8 @@ def bound(llm: LLM, question: Ask) -> dict[str, int]:
     return {"max_tokens": question.max_tokens}
 
 
-def _is_free(params: Mapping[str, Any]) -> bool:
+def is_free(params: Mapping[str, Any]) -> bool:
+    """Say whether a model that is sent *params* may answer in plain words."""
     if params.get("response_format") or params.get("text_format"):
         return False
     return params.get("tool_choice") in (None, "auto", "none") or not params.get("tools")

@@ -25,8 +25,9 @@ from tokenwise_llamaindex import snapshots
 from tokenwise_llamaindex.cache.parameters import provider_name
 from tokenwise_llamaindex.calls import LLMAnswer, LLMCall
 from tokenwise_llamaindex.convert import api_of, to_answered, to_prompt
-from tokenwise_llamaindex.memory.asking import Asking, followed, is_ours
+from tokenwise_llamaindex.memory.asking import Asking, followed, is_free, is_ours
 from tokenwise_llamaindex.memory.messages import HEADS, MemoryMessage, opened, shown
+from tokenwise_llamaindex.memory.recalling import TOOL
 from tokenwise_llamaindex.memory.seen import Seen
 
 _LEAST = 3
@@ -37,6 +38,10 @@ _LONG = 8_000
 """Messages, and characters of one, that are new and take some milliseconds to be read and counted."""
 _OPENING = 3
 """Messages by whose beginning a conversation is known where no session is named."""
+
+_TALKS = 4
+"""Conversations of a scope that `recall` looks into."""
+_Whose = tuple[str | None, str | None, str | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +71,8 @@ class MemoryLever:
         self.memory = memory
         self._views = Views(memory)
         self._seen: LRUCache[str, Seen] = LRUCache(_KEPT)
+        self._talks: LRUCache[_Whose, dict[str, Sequence[ChatMessage]]] = LRUCache(_KEPT)
+        self._offers_recall = False
 
     def around(self, request: LLMCall) -> Course[LLMCall, LLMAnswer]:
         """Edit the messages, and tell the memory when the answer has come."""
@@ -84,6 +91,31 @@ class MemoryLever:
         else:
             learn.now()
         return answer
+
+    def recall(self, id: str) -> str:
+        """Return the original under *id*, else what left the context and answers these words; "" where nothing does.
+
+        Of the conversations of this scope, the newest first; by words only where it names a session.
+        """
+        talks = list(reversed(self._talks.get(_whose(), {}).items()))
+        for name, _ in talks:
+            if (original := self.memory.original(name, id)) is not None:
+                return original
+        for name, rest in talks if current_scope().session else ():
+            with self.memory.using(name) as conversation:
+                conversation.replace(Seen().views(rest))
+                if found := self.memory.recalled(conversation, self._views.read(name), id):
+                    return found
+        return ""
+
+    def offer_recall(self) -> None:
+        """Note the conversations of a scope, so that `recall` finds them; results name the tool where it is sent."""
+        self._offers_recall = True
+
+    def _note(self, talk: _Talk) -> None:
+        if self._offers_recall:
+            others = {name: rest for name, rest in self._talks.get(_whose(), {}).items() if name != talk.id}
+            self._talks[_whose()] = dict([*others.items(), (talk.id, talk.rest)][-_TALKS:])
 
     def _prepare(self, talk: _Talk, call: LLMCall) -> Prepared:
         views = self._viewed(talk)
@@ -117,6 +149,7 @@ class MemoryLever:
 
     def _kept(self, talk: _Talk, prepared: Prepared) -> Prepared:
         scope = current_scope()
+        self._note(talk)
         self._views.keep(talk.id, prepared.view, owner=Owner(application=scope.application, user=scope.user))
         return prepared
 
@@ -177,14 +210,21 @@ def _talk(memory: Memory, call: LLMCall) -> _Talk | None:
         return None
     model = call.llm.metadata.model_name
     fixed = to_prompt(map(snapshots.of_message, head), call.params, api=api_of(call.llm.class_name()))
+    asks_behind = memory.summaries != "inline" and is_free(call.params)  # else apart, at the full price
     request = Request(
         fixed_tokens=memory.fixed_tokens(fixed),
         model=model if model != "unknown" else None,
         provider=provider_name(call.llm),
         query=call.asked.query,
-        summariser="own",
+        offers_recall=any(tool.name == TOOL for tool in fixed.tools),
+        summariser="own" if asks_behind else "other",
     )
     return _Talk(id=_name(rest), head=head, rest=rest, request=request)
+
+
+def _whose() -> _Whose:
+    scope = current_scope()
+    return scope.application, scope.user, scope.session
 
 
 def _start(messages: Sequence[ChatMessage]) -> int:
