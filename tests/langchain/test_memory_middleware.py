@@ -600,6 +600,7 @@ def test_the_model_may_recall_the_whole_of_a_shortened_result(counted: Any) -> N
     state = agent.invoke({"messages": [("human", "Read it.")]}, thread_of("t"))
     results = [message for message in state["messages"] if isinstance(message, ToolMessage)]
     assert [message.text for message in results] == [long, long]
+    assert sent(model)[-1][-1].text == long, "what was asked for is not shortened again"
 
 
 def test_what_is_no_memory_is_refused_where_it_is_given() -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
+from tokenwise_core.memory.conversation import Conversation
 from tokenwise_core.memory.economics import block_size, break_even
 from tokenwise_core.memory.plan import Keep, Swap
 from tokenwise_core.memory.situation import Situation
 from tokenwise_core.memory.swaps import CLEAR, SAME, TRIM
-from tokenwise_core.memory.tool_results import MIN_REPEAT_TOKENS, digest
+from tokenwise_core.memory.tool_results import MIN_REPEAT_TOKENS, RECALL, digest
 from tokenwise_core.memory.view import View
 
 KEEP_LAST = 3
@@ -20,7 +21,8 @@ CLEARED_TOKENS = 30
 def tidied(situation: Situation, view: View) -> View:
     """Return the view with the results that are new since the last request shortened, or referred to.
 
-    What was sent whole stays whole: changing it would break the provider's cached prefix.
+    What was sent whole stays whole: changing it would break the provider's cached prefix. So does what the model asked
+    for by the tool `recall`: shortened again, it would say nothing new.
     """
     if situation.tools is None:
         return view
@@ -28,6 +30,8 @@ def tidied(situation: Situation, view: View) -> View:
     new = {}
     for position in range(view.length, len(conversation)):
         if conversation.messages[position].role == "tool" and position not in view.swapped:
+            if situation.offers_recall and _called(conversation, position) == RECALL:
+                continue
             kind = _kind(situation, view, position)
             if kind:
                 new[position] = kind
@@ -42,6 +46,10 @@ def _kind(situation: Situation, view: View, position: int) -> str | None:
         return SAME
     trimmed = situation.swap(position, TRIM)
     return TRIM if trimmed.text != text and trimmed.tokens < tokens else None
+
+
+def _called(conversation: Conversation, position: int) -> str | None:
+    return conversation.messages[position].name or conversation.called(position)
 
 
 def _stands_above(situation: Situation, view: View, position: int) -> bool:

@@ -17,6 +17,8 @@ from tokenwise_core.text.excerpt import ERRORS, excerpt
 from tokenwise_core.text.json_excerpt import json_excerpt
 from tokenwise_core.text.lossless import is_json, tidied
 
+RECALL = "recall"
+"""The name of the tool that returns originals, where an adapter offers it."""
 MIN_REPEAT_TOKENS = 100
 """A repeated result below this is sent again: the reference would cost as much as it saves."""
 _MIN_TOKENS = 64
@@ -116,7 +118,7 @@ def cleared(name: str | None, id: str, *, tokens: int, offers_recall: bool = Fal
 
 def kept_at(id: str, offers_recall: bool, what: str = "the whole", *, quote: str = '"') -> str:
     """Return the words for where an original is: a tool is named only to a model that has it."""
-    return f"recall({quote}{id}{quote}) returns {what}" if offers_recall else f"kept as {quote}{id}{quote}"
+    return f"{RECALL}({quote}{id}{quote}) returns {what}" if offers_recall else f"kept as {quote}{id}{quote}"
 
 
 def repeats(seen: Mapping[str, int], text: str, *, count: CountText, min_tokens: int = MIN_REPEAT_TOKENS) -> int | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from langchain.tools import ToolRuntime
 from langchain_core.tools import BaseTool, StructuredTool
 
+from tokenwise_core.memory.tool_results import RECALL
 from tokenwise_core.memory.view import View
 from tokenwise_langchain.memory.keeper import Keeper
 from tokenwise_langchain.memory.naming import SessionOf, session_of
@@ -33,4 +34,4 @@ def recalling_tool(keeper: Keeper, session: SessionOf) -> BaseTool:
     async def arecall(id: str, runtime: ToolRuntime) -> str:
         return await keeper.memory.work(lambda: recall(id, runtime))
 
-    return StructuredTool.from_function(recall, arecall, name="recall", description=DESCRIPTION)
+    return StructuredTool.from_function(recall, arecall, name=RECALL, description=DESCRIPTION)

@@ -14,11 +14,18 @@ if TYPE_CHECKING:
     from tokenwise_llamaindex.memory.block import SummaryMemoryBlock
     from tokenwise_llamaindex.memory.buffer import SummaryBufferMemory
     from tokenwise_llamaindex.memory.lever import MemoryLever
+    from tokenwise_llamaindex.memory.recalling import recall_tool
 
-__all__ = ["MemoryLever", "SummaryBufferMemory", "SummaryMemoryBlock"]
+__all__ = ["MemoryLever", "SummaryBufferMemory", "SummaryMemoryBlock", "recall_tool"]
 
 __getattr__ = loader(
-    __name__, {"MemoryLever": "lever", "SummaryBufferMemory": "buffer", "SummaryMemoryBlock": "block"}
+    __name__,
+    {
+        "MemoryLever": "lever",
+        "SummaryBufferMemory": "buffer",
+        "SummaryMemoryBlock": "block",
+        "recall_tool": "recalling",
+    },
 )  # each needs the others no more than its user does
 
 

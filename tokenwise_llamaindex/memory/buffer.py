@@ -201,6 +201,16 @@ class SummaryBufferMemory(BaseMemory):
         """Return the same without blocking the event loop."""
         return await self._turns.work(self._turns.history)
 
+    def recall(self, id: str) -> str:
+        """Return the whole of a result by the id in its shortened text, else the turns that left the context and say
+        something to these words; "" where none does. `recall_tool(memory)` lets the model ask.
+        """
+        return self._turns.recall(id)
+
+    def offer_recall(self) -> None:
+        """Say that the model has the tool `recall`: shortened results name it from now on."""
+        self._turns.offers_recall = True
+
     # Messages ---------------------------------------------------------------------------------------------------------
 
     @override

@@ -72,6 +72,7 @@ class Turns:
         self._shown: list[ChatMessage] = []
         self._follows = False  # whether the last request was seen on its way, so that one can ask behind it
         self._last: str | None = None
+        self.offers_recall = False
 
     # The log ----------------------------------------------------------------------------------------------------------
 
@@ -163,7 +164,18 @@ class Turns:
             query=asked.query,
             summariser=None if model is None else summariser,
             summariser_price=self._price,
+            offers_recall=self.offers_recall,
         )
+
+    def recall(self, id: str) -> str:
+        """Return the original under *id*, else what left the context and answers these words; "" where nothing does."""
+        original = self.memory.original(self.id, id)
+        if original is not None:
+            return original
+        views = self.session.views()
+        with self.memory.using(self.id) as conversation:
+            conversation.replace(views)
+            return self.memory.recalled(conversation, self.view(), id)
 
     def _sent(self, prepared: Prepared, data: Sequence[Data], more: Sequence[Data]) -> list[ChatMessage]:
         shown = self._log.shown(prepared, data, stop=len(data) - len(more))
