@@ -5,10 +5,15 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
 
+import numpy as np
+import numpy.typing as npt
 import pytest
 
 from tokenwise_core.deadline import Workers
+from tokenwise_core.memory import Memory, Recall
+from tokenwise_core.messages import Message
 
 _AT_WORK = """
 import atexit, threading, time
@@ -75,3 +80,23 @@ def test_what_hangs_is_not_waited_for_longer_than_was_said() -> None:
     assert not workers.rest(0.01)
     release.set()
     assert workers.rest(10)
+
+
+def test_few_turns_are_embedded_at_once_so_that_a_process_can_end_between_two_batches() -> None:
+    sizes: list[int] = []
+
+    class Noting:
+        name, dimension = "noting", 2
+
+        def embed(self, texts: Sequence[str]) -> npt.NDArray[np.float32]:
+            sizes.append(len(texts))
+            return np.ones((len(texts), 2), np.float32)
+
+    memory = Memory(recall=Recall(embedder=Noting()))
+    assert memory._recaller is not None
+    with memory.using("s") as conversation:
+        conversation.replace([Message(role="user", text=f"Fact {i} of a hundred.") for i in range(100)])
+        memory._recaller.prepare(conversation, 100)
+    assert memory.drain()
+    assert sum(sizes) >= 100
+    assert max(sizes) <= 4  # at .15 s for a long one on a busy core: well within the seconds that an end may take
