@@ -14,7 +14,6 @@ from typing import Any, TypeVar
 from cachetools import LRUCache
 
 from tokenwise_core import process
-from tokenwise_core.deadline import TooBusy, Workers
 from tokenwise_core.flow import Asker, AsyncAsker, run
 from tokenwise_core.memory.booking import announced
 from tokenwise_core.memory.buffer import BlockSummary
@@ -36,8 +35,9 @@ from tokenwise_core.memory.sessions.protocol import owner_here
 from tokenwise_core.memory.situation import Arranged, Limits, Situation, Strategy
 from tokenwise_core.memory.stats import Counters, MemoryStats
 from tokenwise_core.memory.summarising import Summariser
+from tokenwise_core.memory.threads import Threads
 from tokenwise_core.memory.tool_results import ToolResults
-from tokenwise_core.memory.view import Slot, View
+from tokenwise_core.memory.view import Block, Slot, View
 from tokenwise_core.messages import Message, Prompt
 from tokenwise_core.protocols import Clock
 from tokenwise_core.tokens import TokenCounter
@@ -56,8 +56,6 @@ WINDOW_SHARE = 0.9
 DEADLINE_MS = 150
 CLOSE_S = 10.0
 ORIGINAL_S = 5.0
-WORK_S = 30.0
-"""How long an awaited session waits for its store: its messages are the history, nothing stands in for them."""
 LONG_TOKENS = 2_000
 """Tokens that are new since the last request beyond which they are not read on an event loop."""
 _CONVERSATIONS = 512
@@ -115,7 +113,8 @@ class Memory:
 
     def _begin(self) -> None:
         self._pid = process.pid
-        self._workers = Workers(max_threads=8, name="tokenwise-memory")
+        self._threads = Threads()
+        self._workers = self._threads.workers
         self._workers.submit(lambda: self.counter.source)  # loads the tokeniser: else the first request would
         self._count = message_counter(self.counter.text)
         self._conversations: LRUCache[str, Conversation] = LRUCache(_CONVERSATIONS)
@@ -174,6 +173,7 @@ class Memory:
         request = request or Request()
         self._own()
         try:
+            await self.loaded()
             course = self._prepared(conversation, view, request)
             return await adrive(course, ask, self._workers, self._deadline_s)
         except Exception as error:  # fail-open
@@ -206,8 +206,8 @@ class Memory:
         leaves = max(view.cut, view.pending.stop if view.pending else 0)  # before it is gone: no request indexes it
         if self._recaller is not None and leaves:
             self._recaller.prepare(situation.conversation, leaves)
-        if prepared.committed is not None:
-            self._summariser.forget(situation.conversation.id, prepared.committed)
+        if prepared.settled is not None:
+            self._summariser.forget(situation.conversation.id, prepared.settled)
         if block is None or ask is None:
             return
         session = situation.conversation.id
@@ -223,6 +223,7 @@ class Memory:
 
     def _prepared(self, conversation: Conversation, view: View, request: Request) -> Course[Prepared]:
         began = self.clock()
+        awaited = view.pending
         view, reasons = as_it_holds(view, conversation)
         situation = self._situation(conversation, view, request, began)
         if (pending := view.pending) is not None and self.summaries != "inline":
@@ -233,7 +234,7 @@ class Memory:
         arranged = replace(arranged, reason=", ".join(filter(None, [*reasons, arranged.reason])))
         self._keep(situation, view, arranged.view)
         shown = yield from self._with_recall(situation, arranged.view, request)
-        return self._finished(situation, replace(arranged, view=shown), began)
+        return self._finished(situation, replace(arranged, view=shown), began, awaited=awaited)
 
     def _arranged(self, situation: Situation) -> Course[tuple[Arranged, Situation]]:
         """Return what the strategy decides, and what it decided on; long texts are read beside an event loop."""
@@ -263,18 +264,17 @@ class Memory:
             self._counters.failed("originals")
 
     def behind(self, function: Callable[[], object]) -> bool:
-        """Do *function* in a thread of ours, its errors unseen; at once where none is free."""
-        if self._workers.submit(function):
-            return True
-        function()
-        return False
+        """Do *function* in a thread of ours, its errors unseen; at once where none is free and no event loop waits."""
+        return self._threads.behind(function)
 
     async def work(self, function: Callable[[], T]) -> T:
         """Return what *function* returns, without blocking the event loop."""
-        try:
-            return await self._workers.arun(function, WORK_S)
-        except TooBusy:  # it was not begun
-            return function()
+        return await self._threads.work(function)
+
+    async def loaded(self) -> None:
+        """Wait, without blocking the event loop, until the tokeniser is there; at once where it is."""
+        if not self.counter.is_loaded:
+            await self.work(lambda: self.counter.source)
 
     def original(self, session: str, id: str) -> str | None:
         """Return the whole of a tool's result that was shortened under *id*; None where it is not known."""
@@ -344,7 +344,7 @@ class Memory:
         )
         return replace(view, slot=slot or Slot(turn=asked, digest=digest, text="", tokens=0))
 
-    def _finished(self, situation: Situation, arranged: Arranged, now: float) -> Prepared:
+    def _finished(self, situation: Situation, arranged: Arranged, now: float, *, awaited: Block | None) -> Prepared:
         conversation, view = situation.conversation, arranged.view
         plan = situation.plan(view)
         prefix = situation.compared(plan)
@@ -355,8 +355,6 @@ class Memory:
             account = replace(account, unbooked=0.0)
         kept = replace(view, account=account, last=marks(plan.parts)).seen(conversation)
         due = arranged.begin if arranged.begin and self._summariser.may_begin(conversation.id, arranged.begin) else None
-        awaited = situation.view.pending
-        is_done = awaited is not None and awaited.key in situation.ready and view.pending != awaited
         after = replace(situation, view=kept)
         recalled = bool(view.slot and view.slot.text)
         self._counters.prepared(arranged.reason, full=situation.full, sent=prefix.total_tokens, recalled=recalled)
@@ -367,7 +365,7 @@ class Memory:
             prefix=prefix,
             mark=mark,
             block=due,
-            committed=awaited if is_done else None,
+            settled=awaited if view.pending != awaited else None,
             made=self.strategy.summary(after, due) if due else None,
         )
 
@@ -432,8 +430,8 @@ class Memory:
 
     def __getstate__(self) -> dict[str, Any]:
         left_out = (
-            "_pid", "_workers", "_conversations", "_lock", "_learned", "_summariser", "_recaller", "_counters",
-            "_count",
+            "_pid", "_threads", "_workers", "_conversations", "_lock", "_learned", "_summariser", "_recaller",
+            "_counters", "_count",
         )  # fmt: skip
         return {name: value for name, value in self.__dict__.items() if name not in left_out}
 

@@ -40,7 +40,8 @@ class Prepared:
     """What is sent, and what is to be remembered for the next request.
 
     *outcome* holds the plan, *view* is to be kept (in the framework's state or the session store), *block* is what
-    `answered` will have summarised by driving *made*, *committed* the one whose summary is in the plan from now on.
+    `answered` will have summarised by driving *made*, *settled* the one whose summary is in the plan from now on, or is
+    no longer waited for.
     *prefix* compares the plan with the last one. *mark* is the source to be set on the tags of what the plan inserts:
     by it the saving is booked with the call.
     """
@@ -51,7 +52,7 @@ class Prepared:
     prefix: PrefixReport
     mark: str | None = None
     block: Block | None = None
-    committed: Block | None = None
+    settled: Block | None = None
     made: Flow[Any] | None = None
 
     @property

@@ -119,7 +119,7 @@ class Summariser:
             self._ended(name)
 
     def forget(self, session: str, block: Block) -> None:
-        """Let go of a summary that was committed; behind, where the store is slow."""
+        """Let go of a summary that was committed, or is no longer waited for; behind, where the store is slow."""
         self._own()
         with self._changed:
             self._done.pop((session, block.key), None)

@@ -70,6 +70,11 @@ class TokenCounter:
             self._tokenizer.prepare()
 
     @property
+    def is_loaded(self) -> bool:
+        """Say whether a count need not wait for the tokeniser."""
+        return self._tokenizer is None or self._tokenizer.is_loaded
+
+    @property
     def source(self) -> CountSource:
         """How good a count of plain text is: `exact` with the model's own tokeniser, else `estimated`."""
         if self._tokenizer is None:

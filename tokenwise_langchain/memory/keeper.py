@@ -89,6 +89,7 @@ class Keeper:
         """Do the same without blocking the event loop."""
         if view is None and session is not None and self._views.must_read(session):
             await self.memory.work(lambda: self._views.read(session))
+        await self.memory.loaded()
         async with self._mirrors.ausing(session, messages) as (conversation, mirror):
             view = self._views.of(conversation) if view is None else view
             asked = self._inline(conversation, view, messages, summarizer, request)

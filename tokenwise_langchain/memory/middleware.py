@@ -131,6 +131,7 @@ class SummaryBufferMiddleware(AgentMiddleware[MemoryState, Any, Any]):
             return await handler(request)
         kept: Kept | None = None
         with self._guard("prepare"):
+            await self.memory.loaded()
             call = self._call(request)
             kept = await self._keeper.ashow(call.session, request.messages, call.asked, call.summarizer, view=call.view)
         if kept is None:

@@ -76,6 +76,8 @@ class MemoryLever:
 
     def around(self, request: LLMCall) -> Course[LLMCall, LLMAnswer]:
         """Edit the messages, and tell the memory when the answer has come."""
+        if not self.memory.counter.is_loaded:
+            yield Do(lambda: None, self.memory.loaded)
         talk = None if is_ours() or request.prompt is not None else _talk(self.memory, request)
         if talk is None:
             answer: LLMAnswer = yield Proceed(request)

@@ -218,6 +218,20 @@ def test_committed_summaries_do_not_stay_in_the_store() -> None:
     assert len(talk.memory.sessions.results("c")) <= 1
 
 
+def test_a_summary_whose_block_is_gone_from_the_history_does_not_stay_in_the_store() -> None:
+    talk = life()
+    for n in range(220):
+        prepared = talk.request([*chat(n), turn(n)[0]])
+        talk.answer(prepared)
+        talk.memory.drain()
+        if talk.memory.sessions.results("c"):
+            break
+    assert talk.memory.sessions.results("c")
+    talk.answer(talk.request([Message(role="user", text="All anew.")]))
+    assert talk.memory._summariser._workers.rest(5)
+    assert not talk.memory.sessions.results("c")
+
+
 def test_what_is_in_the_making_can_be_awaited() -> None:
     go = threading.Event()
     talk = life()
