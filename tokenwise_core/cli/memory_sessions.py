@@ -48,7 +48,7 @@ def _list(sessions: Sessions, *, limit: int, as_json: bool) -> None:
 def _listed(found: Sequence[SessionInfo]) -> Table:
     return Table(
         title="Sessions, the last changed first",
-        columns=("session", "messages", "summaries", "originals", "of", "begun", "changed"),
+        columns=("session", "messages", "summaries waiting", "originals", "of", "begun", "changed"),
         rows=[
             (
                 info.session, count(info.items), count(info.summaries), count(info.originals), _owners(info.owners),

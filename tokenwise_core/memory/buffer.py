@@ -133,9 +133,9 @@ class BlockSummary:
             made = yield from self.summary(situation, block)
         else:
             made = self.extracted(situation, block)
-        if made is None:
-            return replace(situation.view, failures=situation.view.failures + 1), None, [], []
         spent = replace(situation.view, account=situation.view.account.spent(self._price(situation)))
+        if made is None:  # paid for all the same
+            return replace(spent, failures=spent.failures + 1), None, [], []
         done = self.committed(replace(situation, view=spent), block, made)
         said = [OWN_SENTENCES] if made["by"] == "extract" else []
         return done, None, ["summary"], [*said, *_left_out(made)]
