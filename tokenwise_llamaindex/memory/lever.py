@@ -6,6 +6,7 @@ LlamaIndex's memories see neither the system prompt nor the loop of an agent's r
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
@@ -72,6 +73,7 @@ class MemoryLever:
         self._views = Views(memory)
         self._seen: LRUCache[str, Seen] = LRUCache(_KEPT)
         self._talks: LRUCache[_Whose, dict[str, Sequence[ChatMessage]]] = LRUCache(_KEPT)
+        self._lock = threading.Lock()
         self._offers_recall = False
 
     def around(self, request: LLMCall) -> Course[LLMCall, LLMAnswer]:
@@ -99,7 +101,8 @@ class MemoryLever:
 
         Of the conversations of this scope, the newest first; by words only where it names a session.
         """
-        talks = list(reversed(self._talks.get(_whose(), {}).items()))
+        with self._lock:
+            talks = list(reversed(self._talks.get(_whose(), {}).items()))
         for name, _ in talks:
             if (original := self.memory.original(name, id)) is not None:
                 return original
@@ -115,7 +118,9 @@ class MemoryLever:
         self._offers_recall = True
 
     def _note(self, talk: _Talk) -> None:
-        if self._offers_recall:
+        if not self._offers_recall:
+            return
+        with self._lock:
             others = {name: rest for name, rest in self._talks.get(_whose(), {}).items() if name != talk.id}
             self._talks[_whose()] = dict([*others.items(), (talk.id, talk.rest)][-_TALKS:])
 
