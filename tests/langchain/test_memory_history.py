@@ -16,6 +16,7 @@ from langchain_core.prompts import ChatPromptTemplate, MessagesPlaceholder
 from langchain_core.runnables import RunnableLambda
 from langchain_core.runnables.history import RunnableWithMessageHistory
 
+from tests.core.memory.test_session_store_down import Failing, down
 from tests.langchain.memories import FILLER, LEXICAL, SUMMARY, answers, eager, sent
 from tokenwise_core.memory import Memory
 from tokenwise_core.switch import disable, enable
@@ -314,3 +315,14 @@ async def test_the_awaited_half_does_the_same(counted: Any) -> None:
     assert SUMMARY in "".join(texts(shown))
     await history.aclear()
     assert await history.aget_messages() == []
+
+
+def test_messages_that_wait_for_a_store_outlast_many_other_sessions() -> None:
+    store = Failing()
+    memory = Memory(sessions=store)
+    with down(store):
+        for n in range(520):
+            SummaryBufferHistory(f"s{n}", memory).add_messages([HumanMessage(f"hi {n}")])
+    assert [texts(SummaryBufferHistory(f"s{n}", memory).full_messages()) for n in range(520)] == [
+        [f"hi {n}"] for n in range(520)
+    ]

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, TypeVar
@@ -24,6 +24,7 @@ from tokenwise_core.memory.cutting import as_it_holds, whole
 from tokenwise_core.memory.economics import Rates
 from tokenwise_core.memory.hygiene import cleared, originals, tidied
 from tokenwise_core.memory.learned import Learned
+from tokenwise_core.memory.logs import Logs, Open
 from tokenwise_core.memory.paying import recall_room
 from tokenwise_core.memory.plan import Keep, Plan
 from tokenwise_core.memory.prefix import marks
@@ -123,6 +124,7 @@ class Memory:
         self._summariser = Summariser(self.sessions, clock=self.clock)
         self._recaller = Recaller(self.recall, count=self.counter.text) if self.recall else None
         self._counters = Counters()
+        self._logs = Logs()
 
     def _own(self) -> None:
         """Begin anew in a forked child: a lock that another thread held is never let go there."""
@@ -145,6 +147,11 @@ class Memory:
         finally:
             with self._lock:
                 self._conversations[id] = conversation
+
+    def log(self, key: Hashable, make: Callable[[], Open]) -> Any:
+        """Return the log that an adapter keeps under *key*, the same for all who ask in this process."""
+        self._own()
+        return self._logs.get(key, make)
 
     def fixed_tokens(self, prompt: Prompt) -> int:
         """Return the tokens of what stands before a conversation: system messages, tools, answer format."""
@@ -431,7 +438,7 @@ class Memory:
     def __getstate__(self) -> dict[str, Any]:
         left_out = (
             "_pid", "_threads", "_workers", "_conversations", "_lock", "_learned", "_summariser", "_recaller",
-            "_counters", "_count",
+            "_counters", "_count", "_logs",
         )  # fmt: skip
         return {name: value for name, value in self.__dict__.items() if name not in left_out}
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import threading
 import time
+import weakref
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 from uuid import uuid4
 
+from tokenwise_core.deadline import Workers
 from tokenwise_core.errors import StoreError
 from tokenwise_core.flow import Asker, AsyncAsker
 from tokenwise_core.memory.engine import Memory
@@ -22,6 +26,9 @@ from tokenwise_core.usage.events import Usage
 
 log = logging.getLogger("tokenwise.memory")
 
+STORED_AT_EXIT_S = 3.0
+"""How long a store that was down is tried once more when the process ends."""
+
 Project = Callable[[Mapping[str, Any], int], Message]
 """From a message as the framework writes it (JSON), and its position, to core's view of it."""
 
@@ -31,7 +38,8 @@ class Session:
 
     Messages are appended as the JSON that the framework writes, and come back as it; nothing is ever taken out of the
     log but by `clear` and `replace`. Several threads and processes may append at once: nothing is lost, nothing comes
-    twice. While the store is down, messages wait here and are appended as soon as it answers.
+    twice. While the store is down, messages wait here and are appended as soon as it answers, which is tried once more
+    when the process ends.
     """
 
     def __init__(self, memory: Memory, id: str, *, project: Project, owner: Owner | None = None) -> None:
@@ -58,6 +66,16 @@ class Session:
             self._waiting += [
                 LogItem(id=name, data=message, at=now) for name, message in zip(names, messages, strict=True)
             ]
+            self._flush()
+
+    @property
+    def waits(self) -> bool:
+        """Say whether there is something that the store has not taken yet."""
+        return bool(self._waiting) or self._anew
+
+    def flush(self) -> None:
+        """Store what waits, if the store answers."""
+        with self._lock:
             self._flush()
 
     def messages(self) -> list[dict[str, Any]]:
@@ -101,8 +119,10 @@ class Session:
             store(self.id, self._waiting, owner=self._owner)
         except StoreError as error:
             log.warning("the session store failed (%s): %d messages wait to be stored", error, len(self._waiting))
+            _waiting.add(self)
         else:
             self._waiting, self._anew = [], False
+            _waiting.discard(self)
 
     def _catch_up(self) -> None:
         self._flush()
@@ -207,3 +227,23 @@ class Session:
                 if stands is not None:
                     self._version = self._claimed if stands else 0  # whatever is stored then is newer
                 self._claimed = 0
+
+
+_waiting: weakref.WeakSet[Session] = weakref.WeakSet()
+
+
+@atexit.register
+def _store_what_waits() -> None:
+    """Try the stores once more: what they do not take now is lost with the process."""
+    left = [session for session in list(_waiting) if session.waits]
+    if not left:
+        return
+
+    def flush() -> None:
+        for session in left:
+            session.flush()
+
+    with suppress(Exception):  # too late, or no thread can be begun any more
+        Workers(max_threads=1, name="tokenwise-memory-exit").run(flush, STORED_AT_EXIT_S)
+    if lost := sum(session.waits for session in left):
+        log.warning("the process ends: messages of %d sessions were never stored", lost)

@@ -6,7 +6,6 @@ import threading
 from collections.abc import Sequence
 from typing import Any
 
-from cachetools import LRUCache
 from langchain_core.messages import AIMessage, BaseMessage
 
 from tokenwise_core.memory.engine import Memory
@@ -22,7 +21,6 @@ from tokenwise_langchain.memory.summarizer import LanguageModel, Summarizer
 
 _NO_QUESTION = " "
 """What is asked is not known: nothing is recalled for the turn before."""
-_KEPT = 512
 
 
 class Log:
@@ -84,6 +82,11 @@ class Log:
             self.session.clear()
             self._shown = self._prepared = None
 
+    @property
+    def waits(self) -> bool:
+        """Say whether it holds messages that the store has not taken yet."""
+        return self.session.waits
+
     def usage(self) -> MemoryUsage:
         """Return what the session holds and shows."""
         return self.session.usage()
@@ -129,16 +132,9 @@ class Log:
         return [message for _, message in known]
 
 
-_logs: LRUCache[tuple[int, str, Owner | None], Log] = LRUCache(_KEPT)  # each holds its memory: the ids are theirs
-_lock = threading.Lock()
-
-
 def log_of(memory: Memory, session_id: str) -> Log:
     """Return the log of a session, the same for all who ask in this process, whose owner the scope in force names."""
     known = current_scope()
     owner = Owner(application=known.application, user=known.user) if known.application or known.user else None
-    with _lock:
-        found = _logs.get((id(memory), session_id, owner))
-        if found is None:
-            found = _logs[id(memory), session_id, owner] = Log(memory, session_id, owner)
-        return found
+    log: Log = memory.log((session_id, owner), lambda: Log(memory, session_id, owner))
+    return log
