@@ -27,7 +27,7 @@ demo: venv  ## the main job: the bundled workload through LangChain and LlamaInd
 	$(VENV)/bin/tokenwise demo --store sqlite:///tokenwise-demo.sqlite --fresh --output tokenwise-report.html
 
 test: venv  ## the whole test suite
-	$(PY) -m pytest -q
+	$(PY) -m pytest -q -n 2
 
 test-torch: $(VENV_TORCH)/.ready  ## what needs sentence-transformers, in an environment of its own
 	$(VENV_TORCH)/bin/python -m pytest -q -m torch tests/torch

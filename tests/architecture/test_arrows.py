@@ -26,6 +26,7 @@ LAYERS = [
         "deadline",
         "flow",
         "outcome",
+        "said",
     },
     {"text", "storage"},
     {"tokens", "embeddings", "settings"},

@@ -24,11 +24,12 @@ from tokenwise_core.cache.keeper import HitNote, Insert, Keeper, Limits
 from tokenwise_core.cache.key import ContextMode, RequestKey, request_key
 from tokenwise_core.cache.namespace import Namespaces
 from tokenwise_core.cache.request import CacheRequest, Hit
-from tokenwise_core.cache.stats import Counters, Said
+from tokenwise_core.cache.stats import Counters
 from tokenwise_core.cache.ticket import Ticket
 from tokenwise_core.cache.warming import Parts
 from tokenwise_core.deadline import Breaker, TooBusy, TooLate, Workers
 from tokenwise_core.protocols import Clock, Embedder
+from tokenwise_core.said import Said
 from tokenwise_core.scoping import current_scope
 from tokenwise_core.singleflight import Flight, SingleFlight
 from tokenwise_core.switch import enabled

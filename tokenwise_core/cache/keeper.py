@@ -19,11 +19,12 @@ from tokenwise_core.cache.finder import Finder
 from tokenwise_core.cache.gate import exact_only
 from tokenwise_core.cache.reading import edition, read
 from tokenwise_core.cache.request import Hit
-from tokenwise_core.cache.stats import Counters, Said
+from tokenwise_core.cache.stats import Counters
 from tokenwise_core.cache.ticket import Ticket
 from tokenwise_core.cache.verify import labels_of
 from tokenwise_core.embeddings import fits_window
 from tokenwise_core.protocols import Clock, Embedder
+from tokenwise_core.said import Said
 
 log = logging.getLogger("tokenwise.cache")
 

@@ -209,9 +209,10 @@ class BlockSummary:
         sent = situation.fixed + situation.plan(situation.view).tokens
         after = sent - removed + summary
         commit = rates.request(after, max(after - kept - summary, 0))
-        if situation.waits:
-            return account.allows(price + commit, situation.everything, epsilon=eps)
         now = situation.cost(situation.plan(situation.view))
+        if situation.waits:  # a summary that fails is paid for, too, and all is sent as it is
+            most = max(commit, now) if situation.has_model else commit
+            return account.allows(price + most, situation.everything, epsilon=eps)
         grown = round(situation.growth)
         later = rates.request(situation.full + grown, situation.full)
         return account.allows(now + price, situation.everything, epsilon=eps) and account.allows(

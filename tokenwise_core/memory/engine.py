@@ -20,13 +20,12 @@ from tokenwise_core.memory.buffer import BlockSummary
 from tokenwise_core.memory.checks import check_limits, check_parts, check_way
 from tokenwise_core.memory.conversation import Conversation, message_counter
 from tokenwise_core.memory.course import Course, Thought, Work, adrive, drive, thought
-from tokenwise_core.memory.cutting import as_it_holds, whole
+from tokenwise_core.memory.cutting import as_it_holds
 from tokenwise_core.memory.economics import Rates
 from tokenwise_core.memory.hygiene import cleared, originals, tidied
 from tokenwise_core.memory.learned import Learned
 from tokenwise_core.memory.logs import Logs, Open
 from tokenwise_core.memory.paying import recall_room
-from tokenwise_core.memory.plan import Keep, Plan
 from tokenwise_core.memory.prefix import marks
 from tokenwise_core.memory.recall import Recall
 from tokenwise_core.memory.recaller import Recaller
@@ -38,13 +37,13 @@ from tokenwise_core.memory.stats import Counters, MemoryStats
 from tokenwise_core.memory.summarising import Summariser
 from tokenwise_core.memory.threads import Threads
 from tokenwise_core.memory.tool_results import ToolResults
+from tokenwise_core.memory.unchanged import everything, unchanged
 from tokenwise_core.memory.view import Block, Slot, View
 from tokenwise_core.messages import Message, Prompt
 from tokenwise_core.protocols import Clock
 from tokenwise_core.tokens import TokenCounter
 from tokenwise_core.usage.events import Usage
 from tokenwise_core.usage.pricing import PriceBook
-from tokenwise_core.usage.prompt_cache import PrefixReport
 
 log = logging.getLogger("tokenwise.memory")
 
@@ -376,10 +375,22 @@ class Memory:
             made=self.strategy.summary(after, due) if due else None,
         )
 
+    def look(self, conversation: Conversation, view: View, request: Request | None = None) -> Prepared:
+        """Return what would be shown of *conversation* as things are: nothing is decided, counted or remembered."""
+        return unchanged(self._bare(conversation, view, request or Request()))
+
     def _as_before(self, conversation: Conversation, view: View, request: Request, error: Exception) -> Prepared:
         """Return what was shown last with what came since; all of it where not even that can be made out."""
         self._failed("prepare", error)
-        situation = Situation(
+        bare, notes = self._bare(conversation, view, request), (f"memory failed: {type(error).__name__}",)
+        try:
+            return unchanged(bare, reason="failed", notes=notes)
+        except Exception as second:  # fail-open
+            self._failed("plan", second)
+            return everything(bare, reason="failed", notes=notes)
+
+    def _bare(self, conversation: Conversation, view: View, request: Request) -> Situation:
+        return Situation(
             conversation=conversation,
             view=view,
             limits=self.limits,
@@ -387,19 +398,6 @@ class Memory:
             fixed=request.fixed_tokens,
             tools=self.tool_results,
             offers_recall=request.offers_recall,
-        )
-        try:
-            view = whole(replace(view.holding(conversation), pending=None), conversation)
-            plan = situation.plan(view)
-        except Exception as second:  # fail-open
-            self._failed("plan", second)
-            view, plan = View(), Plan(parts=(Keep(0, len(conversation)),), tokens=conversation.total)
-        arranged = Arranged(view=view, reason="failed", notes=(f"memory failed: {type(error).__name__}",))
-        return Prepared(
-            outcome=outcome_of(situation, arranged, plan),
-            view=view,
-            situation=situation,
-            prefix=PrefixReport(stable_tokens=0, total_tokens=request.fixed_tokens + plan.tokens),
         )
 
     def _failed(self, part: str, error: Exception) -> None:

@@ -18,6 +18,7 @@ from tokenwise_core.memory.index import Floats
 from tokenwise_core.memory.recall import Recall, Searchable, recalled
 from tokenwise_core.memory.view import Range, Slot
 from tokenwise_core.protocols import CountText, Embedder
+from tokenwise_core.said import Said
 
 log = logging.getLogger("tokenwise.memory")
 
@@ -46,6 +47,7 @@ class Recaller:
         self._lock = threading.Lock()
         self._embedder: Embedder | None = None
         self._opening = threading.Lock()
+        self._said = Said()
         self._is_opened = False
         self.is_lexical = self.recall.embedder is None
         self.lexical_only = 0
@@ -113,7 +115,8 @@ class Recaller:
                 with found.lock:
                     found.index.put_vectors(waiting, rows)
         except Exception as error:  # fail-open: it is searched by words
-            log.warning("turns could not be embedded (%s): they are recalled by their words", type(error).__name__)
+            if self._said.is_due("turns", error):
+                log.warning("turns could not be embedded (%s): they are recalled by their words", type(error).__name__)
         finally:
             found.is_filling = False
 
@@ -128,7 +131,8 @@ class Recaller:
         try:
             return np.asarray(self._workers.run(lambda: embedder.embed(wanted), QUERY_S), np.float32)
         except Exception as error:  # fail-open
-            log.warning("a question could not be embedded (%s): it is searched by its words", type(error).__name__)
+            if self._said.is_due("question", error):
+                log.warning("a question could not be embedded (%s): it is searched by its words", type(error).__name__)
             return None
 
     def _opened(self) -> Embedder | None:

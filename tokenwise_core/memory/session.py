@@ -22,6 +22,7 @@ from tokenwise_core.memory.sessions import Changes, LogItem, LogRow, Owner
 from tokenwise_core.memory.usage import MemoryUsage, usage_of
 from tokenwise_core.memory.view import View
 from tokenwise_core.messages import Message
+from tokenwise_core.said import Said
 from tokenwise_core.usage.events import Usage
 
 log = logging.getLogger("tokenwise.memory")
@@ -46,6 +47,7 @@ class Session:
         self.memory, self.id = memory, id
         self._project, self._owner = project, owner
         self._lock = threading.RLock()
+        self._said = Said()
         self._rows: list[LogRow] = []
         self._views: list[Message] = []
         self._waiting: list[LogItem] = []
@@ -118,7 +120,8 @@ class Session:
         try:
             store(self.id, self._waiting, owner=self._owner)
         except StoreError as error:
-            log.warning("the session store failed (%s): %d messages wait to be stored", error, len(self._waiting))
+            if self._said.is_due("append", error):
+                log.warning("the session store failed (%s): %d messages wait to be stored", error, len(self._waiting))
             _waiting.add(self)
         else:
             self._waiting, self._anew = [], False
@@ -132,7 +135,8 @@ class Session:
         try:
             new: Changes = self.memory.sessions.changes(self.id, after=self._last, epoch=self._epoch)
         except StoreError as error:
-            log.warning("the session store failed (%s): going on with what is known here", error)
+            if self._said.is_due("read", error):
+                log.warning("the session store failed (%s): going on with what is known here", error)
             return
         if new.replaced:
             self._rows, self._views = [], []
@@ -221,7 +225,8 @@ class Session:
             try:
                 stands = self.memory.sessions.save_view(self.id, view.to_dict(), expected=expected, owner=self._owner)
             except StoreError as error:
-                log.warning("the view of session %s cannot be saved (%s)", self.id, error)
+                if self._said.is_due("view", error):
+                    log.warning("the view of session %s cannot be saved (%s)", self.id, error)
                 stands = None
             with self._lock:
                 if stands is not None:

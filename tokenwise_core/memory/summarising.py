@@ -19,6 +19,7 @@ from tokenwise_core.memory.sessions import Sessions
 from tokenwise_core.memory.sessions.protocol import owner_here
 from tokenwise_core.memory.view import Block
 from tokenwise_core.protocols import Clock
+from tokenwise_core.said import Said
 
 log = logging.getLogger("tokenwise.memory")
 
@@ -49,6 +50,7 @@ class Summariser:
         self._holder = f"{os.getpid()}-{uuid4().hex[:12]}"
         self._workers = Workers(max_threads=MAX_THREADS, name="tokenwise-summary")
         self._changed = threading.Condition()
+        self._said = Said()
         self._under_way: set[_Name] = set()
         self._done: LRUCache[_Name, Made] = LRUCache(_KEPT)
         self._failed: LRUCache[_Name, tuple[int, float]] = LRUCache(_KEPT)
@@ -135,7 +137,8 @@ class Summariser:
         try:
             return make()
         except Exception as error:  # fail-open: the history stays as it is
-            log.warning("a summary failed (%s): the history stays whole, it is tried again", type(error).__name__)
+            if self._said.is_due("summary", error):
+                log.warning("a summary failed (%s): the history stays whole, it is tried again", type(error).__name__)
             return None
 
     def _leased(self, session: str, block: Block) -> bool:
@@ -178,7 +181,8 @@ class Summariser:
 
     def _note(self, error: StoreError) -> None:
         self.counts["store"] += 1
-        log.warning("the session store failed (%s): summaries stay in this process meanwhile", error)
+        if self._said.is_due("store", error):
+            log.warning("the session store failed (%s): summaries stay in this process meanwhile", error)
 
     def __getstate__(self) -> dict[str, Any]:
         return {"_sessions": self._sessions, "_clock": self._clock}

@@ -13,6 +13,7 @@ from tokenwise_core.memory.engine import Memory
 from tokenwise_core.memory.sessions import Owner
 from tokenwise_core.memory.sessions.protocol import owner_here
 from tokenwise_core.memory.view import View
+from tokenwise_core.said import Said
 
 log = logging.getLogger("tokenwise.memory")
 
@@ -30,6 +31,7 @@ class Views:
         self._memory, self._stored = memory, stored
         self._known: LRUCache[str, tuple[View, int]] = LRUCache(_KEPT)
         self._lock, self._saving = threading.Lock(), threading.Lock()
+        self._said = Said()
 
     def known(self, id: str) -> View | None:
         """Return the view of *id* that this process knows; asks no store."""
@@ -55,7 +57,8 @@ class Views:
         try:
             stored = self._memory.sessions.view(id)
         except StoreError as error:
-            log.warning("the session store failed (%s): a conversation begins anew", error)
+            if self._said.is_due("read", error):
+                log.warning("the session store failed (%s): a conversation begins anew", error)
             return View()
         found = (View(), 0) if stored is None else (View.from_dict(stored.data), stored.version)
         with self._lock:
@@ -81,7 +84,8 @@ class Views:
             try:
                 stands = self._memory.sessions.save_view(id, view.to_dict(), expected=version, owner=owner)
             except StoreError as error:
-                log.warning("the view of %s cannot be saved (%s): this process alone knows it", id, error)
+                if self._said.is_due("save", error):
+                    log.warning("the view of %s cannot be saved (%s): this process alone knows it", id, error)
                 return
             with self._lock:
                 newest, _ = self._known.pop(id, found)

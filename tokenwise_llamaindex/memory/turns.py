@@ -189,7 +189,7 @@ class Turns:
         data, views = self.session.messages(), self.session.views()
         with self.memory.using(self.id) as conversation:
             conversation.replace(views)
-            prepared = self.memory.prepare(conversation, self.view(), self._request(asked))
+            prepared = self.memory.look(conversation, self.view(), self._request(asked))
         return self._log.shown(prepared, data, stop=len(data))
 
     # Its answer -------------------------------------------------------------------------------------------------------
