@@ -73,9 +73,9 @@ class BlockSummary:
     A summary takes at most *summary_tokens*; the tail of *tail_tokens* (1/32 of the target by default) is never
     in a block. The *merge_at*-th block takes in the summaries before it, so their number is bounded; 1 keeps a single
     running summary. *pin_share* of a block's tokens may hold values that its summary lost. Our own cost never exceeds
-    (1 + *epsilon*) × that of sending everything, but for the hard limit. *may_extract* lets the conversation's own
-    sentences stand in where a summary of a model's does not pay: one that reads the block at the full price seldom does
-    under a prompt cache.
+    (1 + *epsilon*) × that of sending everything, but for the hard limit; (1 + 2 × *epsilon*) where a summary that is
+    paid for was long held back. *may_extract* lets the conversation's own sentences stand in where a summary of a
+    model's does not pay: one that reads the block at the full price seldom does under a prompt cache.
     """
 
     summary_tokens: int = 300
