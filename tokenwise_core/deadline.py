@@ -13,11 +13,10 @@ import threading
 import time
 import weakref
 from collections.abc import Callable
-from queue import SimpleQueue
 from typing import Any, Generic, TypeVar
 
 from tokenwise_core import process
-from tokenwise_core.bell import Bells
+from tokenwise_core.bell import Bells, Inbox, new_inbox
 from tokenwise_core.protocols import Clock
 
 T = TypeVar("T")
@@ -73,7 +72,7 @@ class Workers:
         _living.add(self)
 
     def _renew(self) -> None:
-        self._queue: SimpleQueue[_Task[Any] | None] = SimpleQueue()
+        self._queue: Inbox[_Task[Any] | None] = new_inbox()
         self._bells = Bells()
         self._lock = threading.Lock()
         self._threads = self._idle = self._waiting = self._hanging = 0
@@ -229,7 +228,7 @@ def _workers(max_threads: int, max_waiting: int, name: str) -> Workers:
     return Workers(max_threads=max_threads, max_waiting=max_waiting, name=name)
 
 
-def _work(owner: weakref.ref[Workers], queue: SimpleQueue[_Task[Any] | None]) -> None:
+def _work(owner: weakref.ref[Workers], queue: Inbox[_Task[Any] | None]) -> None:
     while (task := queue.get()) is not None:
         workers = owner()
         if workers is not None:
@@ -244,7 +243,7 @@ def _work(owner: weakref.ref[Workers], queue: SimpleQueue[_Task[Any] | None]) ->
         del task
 
 
-def _stop(queue: SimpleQueue[_Task[Any] | None], threads: int) -> None:
+def _stop(queue: Inbox[_Task[Any] | None], threads: int) -> None:
     for _ in range(threads):
         queue.put(None)
 

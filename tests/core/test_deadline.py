@@ -185,11 +185,12 @@ def test_many_threads_get_their_own_results() -> None:
     assert not wrong
 
 
-def test_without_a_pipe_to_be_had_work_comes_back_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refused() -> tuple[int, int]:
+def test_without_a_file_to_be_had_work_comes_back_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: object) -> tuple[int, int]:
         raise OSError("too many open files")
 
     monkeypatch.setattr("tokenwise_core.bell.os.pipe", refused)
+    monkeypatch.setattr("tokenwise_core.bell.os.eventfd", refused, raising=False)
     workers, release = Workers(), threading.Event()
     assert workers.run(lambda: 42, 5) == 42
     with pytest.raises(TooLate):

@@ -29,6 +29,7 @@ from tokenwise_core.cache.ticket import Ticket
 from tokenwise_core.cache.warming import Parts
 from tokenwise_core.deadline import Breaker, TooBusy, TooLate, Workers
 from tokenwise_core.protocols import Clock, Embedder
+from tokenwise_core.quick import quick
 from tokenwise_core.said import Said
 from tokenwise_core.scoping import current_scope
 from tokenwise_core.singleflight import Flight, SingleFlight
@@ -38,6 +39,7 @@ from tokenwise_core.usage.pricing import PriceBook
 log = logging.getLogger("tokenwise.cache")
 
 T = TypeVar("T")
+_hit = quick(Hit)
 ADMIN_S = 30.0
 """Time budget of what a person asks for (feedback, explain)."""
 REPHRASED_S = 600.0
@@ -259,7 +261,7 @@ class Engine:
         """Make the hit, and note it behind; in the shadow it is only remembered."""
         now = self._options.clock()
         judgement = ticket.judgement if kind == "semantic" else None
-        hit = Hit(
+        hit = _hit(
             id=f"{self._hit_prefix}{next(self._hit_numbers):06x}",
             kind=kind,
             answer=answer or kept.answer(),

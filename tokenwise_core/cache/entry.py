@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,21 +70,20 @@ class Entry:
     wrong: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoredAnswer:
+class StoredAnswer(NamedTuple):
     """What an exact hit needs of a stored entry: no question, no vector, no labels.
 
     *text* is the JSON object that holds *answer* under that name, readable and redacted: to make it anew from.
     """
 
     answer: CachedAnswer
-    text: str = field(compare=False)
+    text: str
     created_at: float
     seq: int
-    expires_at: float | None = None
-    epochs: Mapping[str, int] = field(default_factory=dict)
-    capability: float | None = None
-    cost_nano: int | None = None
+    expires_at: float | None
+    epochs: Mapping[str, int]
+    capability: float | None
+    cost_nano: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

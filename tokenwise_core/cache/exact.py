@@ -13,10 +13,12 @@ from cachetools import LRUCache
 
 from tokenwise_core.cache.entry import CachedAnswer, Entry, StoredAnswer
 from tokenwise_core.cache.verify import Judgement
+from tokenwise_core.quick import quick
 from tokenwise_core.usage.events import Usage
 from tokenwise_core.usage.savings import Spend, spend_of
 
 _RECENT = 1000
+_answer = quick(CachedAnswer)
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode  # `json.dumps` makes one a call
 OVERHEAD_BYTES = 600
 """What an answer costs in memory beside its text and payload (measured: objects, key, list node)."""
@@ -81,7 +83,7 @@ class Kept:
         payload: dict[str, Any] = json.loads(self.payload) if self.payload != "{}" else {}
         if self.whole:
             payload = payload["answer"].get("payload", {})
-        return CachedAnswer(
+        return _answer(
             text=self.text,
             payload=payload,
             model=self.model,

@@ -10,6 +10,7 @@ import random
 import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -49,8 +50,7 @@ class Policy:
         return self.max_error if asked is None else min(asked, self.max_error)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
+class Found(NamedTuple):
     """An entry to be served; *neighbour* and *judgement* of a semantic one."""
 
     entry: Entry | StoredAnswer

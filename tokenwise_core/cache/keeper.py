@@ -10,7 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from tokenwise_core.cache.answers import AnswerSignature, same_answer, signature
 from tokenwise_core.cache.entry import CachedAnswer, Entry, HitRecord, Label
@@ -45,8 +45,7 @@ class Insert:
     kept: Kept
 
 
-@dataclass(frozen=True, slots=True)
-class HitNote:
+class HitNote(NamedTuple):
     """A hit to be recorded; *kept* tells the entry, whose number may not be known before it is written."""
 
     hit: Hit

@@ -20,6 +20,8 @@ WAL_PAGES = 4_000
 """Pages (16 MB) in the log before they are copied into the file: pages written often are copied once."""
 CACHE_KIB = 8_192
 """Memory for pages that a handle takes at most; there are as many handles as threads at once."""
+CHECK_S = 0.01
+"""How long a reader may go on with a file that was deleted or replaced: to look costs it a tenth of its time."""
 _MALFORMED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 _PRIMARY = 0xFF  # the rest of an error code says more of the same
 _Identity = tuple[int, int]  # device and file number
@@ -37,8 +39,8 @@ class Handle:
 class Handles:
     """Lends handles of the file at *path*; *begin* makes the tables that are missing.
 
-    A file that is deleted or replaced while in use is noticed before the next use. One that SQLite calls malformed is
-    moved aside (`….damaged-<time>`) before the next use. *log* is told of both.
+    A file that is deleted or replaced while in use is noticed before it is next written to, or read `CHECK_S` later.
+    One that SQLite calls malformed is moved aside (`….damaged-<time>`) before the next use. *log* is told of both.
     """
 
     def __init__(
@@ -60,6 +62,7 @@ class Handles:
         self._idle: deque[Handle] = deque()
         self._era = 0
         self._file: _Identity | None = None
+        self._checked_at = 0.0
         self._malformed: _Identity | None = None
         self._logs: dict[str, _Identity | None] = {}
 
@@ -70,17 +73,25 @@ class Handles:
             self._leave_inherited()
         return self._writer
 
-    def take(self) -> Handle:
+    def take(self, *, to_write: bool = True) -> Handle:
         """Return a handle that nobody else uses; give it back with `give`."""
         if self._pid != process.pid:
             self._leave_inherited()
-        if self._file is None or self._malformed is not None or identity(self.path) != self._file:
+        if self._file is None or self._malformed is not None or self._is_another(to_write=to_write):
             with self._lock:
                 self._open()
         try:
             return self._idle.pop()
         except IndexError:
             return Handle(self._connect(), self._era)
+
+    def _is_another(self, *, to_write: bool) -> bool:
+        """Say whether another file is at the path, or none; a reader looks every `CHECK_S` only."""
+        now = time.monotonic()
+        if not to_write and now < self._checked_at + CHECK_S:
+            return False
+        self._checked_at = now
+        return identity(self.path) != self._file
 
     def give(self, handle: Handle) -> None:
         """Take back a handle: kept for the next use, closed where the file has been lost since."""

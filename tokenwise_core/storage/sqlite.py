@@ -34,7 +34,7 @@ class SQLiteFile:
 
     def reading(self) -> AbstractContextManager[SQLiteStatements]:
         """Borrow a handle; each statement is a transaction of its own."""
-        return _Use(self.handles, self.url)
+        return _Use(self.handles, self.url, to_write=False)
 
     @contextmanager
     def writing(self) -> Iterator[Statements]:
@@ -90,14 +90,14 @@ class SQLiteStatements:
 class _Use:
     """Borrows a handle, gives it back, and names errors; a class, because a lookup has no microseconds to spare."""
 
-    __slots__ = ("_handle", "_handles", "_url")
+    __slots__ = ("_handle", "_handles", "_to_write", "_url")
 
-    def __init__(self, handles: Handles, url: str) -> None:
-        self._handles, self._url = handles, url
+    def __init__(self, handles: Handles, url: str, *, to_write: bool = True) -> None:
+        self._handles, self._url, self._to_write = handles, url, to_write
 
     def __enter__(self) -> SQLiteStatements:
         try:
-            self._handle: Handle = self._handles.take()
+            self._handle: Handle = self._handles.take(to_write=self._to_write)
         except (sqlite3.Error, OSError) as error:
             raise self._named(error, None) from error
         return SQLiteStatements(self._handle.connection)

@@ -6,6 +6,7 @@ import copy
 import os
 import pickle
 import threading
+import time
 from itertools import count
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from tokenwise_core.cache.entries import MemoryEntries, NearestNeighbours, SQLit
 from tokenwise_core.cache.index import FaissIndex
 from tokenwise_core.cache.index.partition import AUDIT_SEARCHES, SEAL
 from tokenwise_core.cache.index.upkeep import REST
+from tokenwise_core.storage.handles import CHECK_S
 
 DIRECT = 200
 
@@ -113,6 +115,7 @@ def test_a_store_that_was_begun_anew_is_read_anew(tmp_path: Path) -> None:
     index.search(HERE, vectors[0], 1)
     for file in tmp_path.iterdir():
         file.unlink()
+    time.sleep(CHECK_S)
     (seq,) = fill(SQLiteEntries(path), vectors[7:8])
     assert searched(index, vectors[0], 8) == [seq]
 

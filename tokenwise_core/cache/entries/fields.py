@@ -12,12 +12,14 @@ from math import isfinite
 from typing import Any
 
 from tokenwise_core.cache.entry import CachedAnswer, HitRecord
+from tokenwise_core.quick import quick
 from tokenwise_core.scoping import Scope
 from tokenwise_core.storage.codec import DamagedError
 from tokenwise_core.usage.components import CountSource
 from tokenwise_core.usage.events import Usage
 
 Check = Callable[[Any], bool]
+_answer, _usage = quick(CachedAnswer), quick(Usage)
 
 
 def is_text(value: Any) -> bool:
@@ -171,7 +173,7 @@ def usage_from_json(data: Any) -> Usage:
         found["reported_cost_usd"] = Decimal(found["reported_cost_usd"])
     if "source" in found:
         found["source"] = CountSource(found["source"])
-    return Usage(**found)
+    return _usage(**found)
 
 
 def scope_from_json(data: Any) -> Scope:
@@ -193,7 +195,7 @@ def answer_from_json(data: Any) -> CachedAnswer:
     found = checked(data, ANSWER, needed=("text",))
     if "usage" in found:
         found["usage"] = usage_from_json(found["usage"])
-    return CachedAnswer(**found)
+    return _answer(**found)
 
 
 def hit_to_json(hit: HitRecord) -> dict[str, Any]:

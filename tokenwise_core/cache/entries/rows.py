@@ -119,16 +119,8 @@ def to_stored_answer(row: AnswerRow, codec: Codec) -> StoredAnswer:
     """Build what an exact hit needs; raise `DamagedError` or `ForeignError`."""
     seq, created_at, expires_at, epochs, capability, cost_nano, body = row
     text = codec.opened(body)
-    return StoredAnswer(
-        answer=answer_from_json(checked(codec.parsed(text), BODY, needed=("answer",))["answer"]),
-        text=text,
-        created_at=created_at,
-        seq=seq,
-        expires_at=expires_at,
-        epochs=read_epochs(epochs),
-        capability=capability,
-        cost_nano=cost_nano,
-    )
+    answer = answer_from_json(checked(codec.parsed(text), BODY, needed=("answer",))["answer"])
+    return StoredAnswer(answer, text, created_at, seq, expires_at, read_epochs(epochs), capability, cost_nano)
 
 
 def to_entry(seq: int, row: Row, codec: Codec) -> Entry:

@@ -61,6 +61,8 @@ FROM cache_namespace n JOIN cache_entry e ON e.namespace = n.name
 GROUP BY n.name, n.entries, n.semantic, n.bytes, n.hits ORDER BY n.name
 """
 
+_UNREADABLE = (ForeignError, DamagedError, ValueError, TypeError)
+
 
 class SQLEntries(ABC):
     """Entries in tables named `cache_…`, which may share a database with other things.
@@ -96,7 +98,11 @@ class SQLEntries(ABC):
         if not found:
             return None
         row: Any = found[0]
-        return self._readable(lambda: to_stored_answer(row, self._codec), row[0])
+        try:
+            return to_stored_answer(row, self._codec)
+        except _UNREADABLE as error:
+            self._skip_unreadable(error, row[0])
+            return None
 
     def entry(self, seq: int, *, now: float) -> Entry | None:
         return self._first(_BY_SEQ, seq, now)
@@ -150,7 +156,7 @@ class SQLEntries(ABC):
         length = next((len(vector) for _, vector in read if vector is not None), 0)
         whole = [(seq, vector) for seq, vector in read if vector is not None and len(vector) == length]
         for seq in set(seqs) - {seq for seq, _ in whole}:
-            self._skip_damaged(DamagedError("vector"), seq)
+            self._skip_unreadable(DamagedError("vector"), seq)
         vectors = np.array([vector for _, vector in whole], np.float32).reshape(len(whole), length)
         return VectorRows(seqs=np.array([seq for seq, _ in whole], np.int64), vectors=vectors)
 
@@ -183,18 +189,13 @@ class SQLEntries(ABC):
         """Return what *read* returns, None where the row cannot be read: a damaged one goes with the next write."""
         try:
             return read()
-        except ForeignError as error:
-            self._skip(error)
-        except (DamagedError, ValueError, TypeError) as error:
-            self._skip_damaged(error, seq)
-        return None
+        except _UNREADABLE as error:
+            self._skip_unreadable(error, seq)
+            return None
 
-    def _skip_damaged(self, error: Exception, seq: int | None) -> None:
-        self._skip(error)
-        if seq is not None:
+    def _skip_unreadable(self, error: Exception, seq: int | None) -> None:
+        if seq is not None and not isinstance(error, ForeignError):
             self._damaged.add(seq)
-
-    def _skip(self, error: Exception) -> None:
         self._unreadable += 1
         if self._unreadable == 1:
             log.warning("%s holds rows that cannot be read (%s): they are misses", self.url, type(error).__name__)
