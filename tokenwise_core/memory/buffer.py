@@ -180,7 +180,8 @@ class BlockSummary:
         stop = ranges[-1][1]  # before what stays at the end: the summary of what led to a question stands before it
         merges = len(view.summaries) if len(view.summaries) + 1 >= self.merge_at else 0
         asked = conversation.last_user
-        spared = asked if asked is not None and start <= asked < stop else None
+        begins = view.summaries[-merges].start if merges else start
+        spared = asked if asked is not None and begins <= asked < stop else None
         digest, since = conversation.digest(stop), view.account.requests
         return Block(start=start, stop=stop, digest=digest, merges=merges, spared=spared, since=since)
 

@@ -117,6 +117,11 @@ class Conversation:
             return 0
         return self._ends[stop - 1] - (self._ends[start - 1] if start else 0)
 
+    def blocks(self, start: int) -> int:
+        """Return of how many content blocks (texts, calls, results, media) the messages from *start* on consist."""
+        found = islice(self.messages, start, None)
+        return sum(max(bool(m.text) + len(m.tool_calls) + len(m.media) + bool(m.reasoning), 1) for m in found)
+
     def digest(self, stop: int) -> str:
         """Return the hash of the first *stop* messages: equal only where all of them are."""
         return self._digests[stop - 1].hex() if stop else ""

@@ -78,8 +78,16 @@ def going(situation: Situation, start: int, stop: int) -> tuple[Range, ...]:
 
 
 def going_of(situation: Situation, block: Block) -> tuple[Range, ...]:
-    """Return what of *block* goes for its summary: what the summary was made of, though the user has gone on since."""
+    """Return what of *block* goes for its summary: what the summary was made of, though the user has gone on since.
+
+    Where it takes in earlier summaries, questions that were the last once, and stand among them, go with them.
+    """
+    view = situation.view
     ranges = going(situation, block.start, block.stop)
+    first = view.summaries[-block.merges].start if 0 < block.merges <= len(view.summaries) else block.start
+    if first < block.start:
+        between = without([(first, block.start)], view.evicted)
+        ranges = evicting([part for start, stop in between for part in going(situation, start, stop)], *ranges)
     if block.spared is None:
         return ranges
     unit = situation.conversation.units[situation.conversation.units.unit_at(block.spared)]

@@ -23,7 +23,9 @@ class Rates:
     """What a token costs: read from the provider's prompt cache, written to it, or generated.
 
     A prefix shorter than *min_tokens* is not cached, a longer one in steps of *granularity*; it lives *ttl_seconds*
-    after its last use (None: not known, taken for long enough).
+    after its last use (None: not known, taken for long enough). Where a request marks what is to be cached, it may set
+    *breakpoints* marks (two and more: one of them stands behind system prompt and tools), and what was cached before is
+    found no more than *lookback_blocks* before the last mark (None: however far).
     """
 
     read: float = 0.1
@@ -32,6 +34,8 @@ class Rates:
     min_tokens: int = 0
     granularity: int = 1
     ttl_seconds: float | None = None
+    breakpoints: int = 0
+    lookback_blocks: int | None = None
 
     def __post_init__(self) -> None:
         if min(self.read, self.write, self.output) < 0 or self.granularity < 1:
@@ -58,6 +62,8 @@ class Rates:
             min_tokens=rules.min_tokens,
             granularity=rules.granularity,
             ttl_seconds=rules.ttl_seconds,
+            breakpoints=rules.breakpoints,
+            lookback_blocks=rules.lookback_blocks,
         )
 
     def request(self, total: int, shared: int) -> float:

@@ -206,7 +206,7 @@ class Memory:
                 sent=prepared.prefix.total_tokens,
                 shared=prepared.prefix.stable_tokens,
                 usage=usage,
-                is_cold=situation.idle,
+                is_cold=situation.idle or situation.is_out_of_reach,
             )
         view = prepared.view
         leaves = max(view.cut, view.pending.stop if view.pending else 0)  # before it is gone: no request indexes it

@@ -87,6 +87,8 @@ class Situation:
 
     def compared(self, plan: Plan) -> PrefixReport:
         """Return how *plan* compares with what was last sent."""
+        if self.is_out_of_reach:
+            return PrefixReport(stable_tokens=self._marked, total_tokens=self.fixed + plan.tokens)
         last = () if self.idle else self.view.last
         return compare(last, plan.parts, self.conversation.tokens, total=self.fixed + plan.tokens, fixed=self.fixed)
 
@@ -108,8 +110,23 @@ class Situation:
         """
         if self.idle or not self.view.last:
             return self.rates.request(self.full, 0)
+        if self.is_out_of_reach:
+            return self.rates.request(self.full, self._marked)
         same = self.fixed + self.conversation.tokens(0, self.view.length)
         return self.rates.request(self.full, min(self.view.account.full, same))
+
+    @property
+    def is_out_of_reach(self) -> bool:
+        """Say whether the provider still holds what was last sent, but too far before the new mark to be found."""
+        reach = self.rates.lookback_blocks
+        if reach is None or self.idle or not self.view.last:
+            return False
+        return self.conversation.blocks(self.view.length) > reach
+
+    @property
+    def _marked(self) -> int:
+        """Tokens behind which a mark of their own stands."""
+        return self.fixed if self.rates.breakpoints > 1 else 0
 
     @property
     def growth(self) -> float:
