@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import atexit
 import logging
 import threading
-import time
-import weakref
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 from uuid import uuid4
 
-from tokenwise_core.deadline import Workers
 from tokenwise_core.errors import StoreError
 from tokenwise_core.flow import Asker, AsyncAsker
 from tokenwise_core.memory.engine import Memory
+from tokenwise_core.memory.pending import Pending, others_wait, store_others
 from tokenwise_core.memory.request import Prepared, Request
-from tokenwise_core.memory.sessions import Changes, LogItem, LogRow, Owner
+from tokenwise_core.memory.sessions import Changes, LogRow, Owner
 from tokenwise_core.memory.usage import MemoryUsage, usage_of
 from tokenwise_core.memory.view import View
 from tokenwise_core.messages import Message
@@ -26,9 +22,6 @@ from tokenwise_core.said import Said
 from tokenwise_core.usage.events import Usage
 
 log = logging.getLogger("tokenwise.memory")
-
-STORED_AT_EXIT_S = 3.0
-"""How long a store that was down is tried once more when the process ends."""
 
 Project = Callable[[Mapping[str, Any], int], Message]
 """From a message as the framework writes it (JSON), and its position, to core's view of it."""
@@ -39,19 +32,18 @@ class Session:
 
     Messages are appended as the JSON that the framework writes, and come back as it; nothing is ever taken out of the
     log but by `clear` and `replace`. Several threads and processes may append at once: nothing is lost, nothing comes
-    twice. While the store is down, messages wait here and are appended as soon as it answers, which is tried once more
-    when the process ends.
+    twice. While the store is down, messages wait in the process, for all its histories of the session, and are appended
+    as soon as the store answers, though this one be gone by then; that is tried once more when the process ends.
     """
 
     def __init__(self, memory: Memory, id: str, *, project: Project, owner: Owner | None = None) -> None:
         self.memory, self.id = memory, id
         self._project, self._owner = project, owner
-        self._lock = threading.RLock()
+        self._pending = Pending.of(memory.sessions, id)
+        self._lock = self._pending.lock
         self._said = Said()
         self._rows: list[LogRow] = []
         self._views: list[Message] = []
-        self._waiting: list[LogItem] = []
-        self._anew = False  # whether what waits takes the place of all
         self._epoch = self._last = 0
         self._saving = threading.Lock()
         self._view: View | None = None
@@ -63,17 +55,14 @@ class Session:
     def append(self, messages: Sequence[Mapping[str, Any]], *, ids: Sequence[str] | None = None) -> None:
         """Append messages; *ids* make a repeated append harmless (new ones are made where none are given)."""
         names = ids if ids is not None else [uuid4().hex for _ in messages]
-        now = time.time()
         with self._lock:
-            self._waiting += [
-                LogItem(id=name, data=message, at=now) for name, message in zip(names, messages, strict=True)
-            ]
+            self._pending.add(messages, names, owner=self._owner)
             self._flush()
 
     @property
     def waits(self) -> bool:
         """Say whether there is something that the store has not taken yet."""
-        return bool(self._waiting) or self._anew
+        return bool(self._pending)
 
     def flush(self) -> None:
         """Store what waits, if the store answers."""
@@ -94,42 +83,32 @@ class Session:
         for row in self._rows[len(self._views) :]:
             self._views.append(replace(self._project(row.data, len(self._views)), at=row.at))
         known = len(self._views)
-        return self._views + [self._project(item.data, known + n) for n, item in enumerate(self._waiting)]
+        return self._views + [self._project(item.data, known + n) for n, item in enumerate(self._pending.items)]
 
     def replace(self, messages: Sequence[Mapping[str, Any]]) -> None:
         """Put *messages* in the place of all."""
-        now = time.time()
         with self._lock:
-            self._waiting = [LogItem(id=uuid4().hex, data=message, at=now) for message in messages]
-            self._anew = True
+            self._pending.replace(messages, owner=self._owner)
             self._catch_up()
 
     def clear(self) -> None:
         """Forget the session: messages, view, summaries, originals; raises `StoreError` where they are still there."""
         with self._lock:
             self.memory.sessions.clear(self.id)
-            self._waiting, self._anew = [], False
+            self._pending.forget()
             self._view, self._version, self._is_saved = None, 0, True
             self._catch_up()
 
     def _flush(self) -> None:
-        if not self._waiting and not self._anew:
+        if not self._pending:
             return
-        sessions = self.memory.sessions
-        store = sessions.replace if self._anew else sessions.append
-        try:
-            store(self.id, self._waiting, owner=self._owner)
-        except StoreError as error:
-            if self._said.is_due("append", error):
-                log.warning("the session store failed (%s): %d messages wait to be stored", error, len(self._waiting))
-            _waiting.add(self)
-        else:
-            self._waiting, self._anew = [], False
-            _waiting.discard(self)
+        self._pending.store()
+        if not self._pending and others_wait(self.memory.sessions):
+            self.memory.behind(lambda: store_others(self.memory.sessions))
 
     def _catch_up(self) -> None:
         self._flush()
-        if self._anew:
+        if self._pending.anew:
             self._rows, self._views, self._epoch, self._last = [], [], 0, 0
             return
         try:
@@ -175,7 +154,7 @@ class Session:
         """Return all messages and their views, *more* behind them."""
         with self._lock:
             self._catch_up()
-            stored = [row.data for row in self._rows] + [dict(item.data) for item in self._waiting]
+            stored = [row.data for row in self._rows] + [dict(item.data) for item in self._pending.items]
             views = self._viewed()
         behind = [self._project(message, len(views) + n) for n, message in enumerate(more)]
         return [*stored, *map(dict, more)], [*views, *behind]
@@ -232,23 +211,3 @@ class Session:
                 if stands is not None:
                     self._version = self._claimed if stands else 0  # whatever is stored then is newer
                 self._claimed = 0
-
-
-_waiting: weakref.WeakSet[Session] = weakref.WeakSet()
-
-
-@atexit.register
-def _store_what_waits() -> None:
-    """Try the stores once more: what they do not take now is lost with the process."""
-    left = [session for session in list(_waiting) if session.waits]
-    if not left:
-        return
-
-    def flush() -> None:
-        for session in left:
-            session.flush()
-
-    with suppress(Exception):  # too late, or no thread can be begun any more
-        Workers(max_threads=1, name="tokenwise-memory-exit").run(flush, STORED_AT_EXIT_S)
-    if lost := sum(session.waits for session in left):
-        log.warning("the process ends: messages of %d sessions were never stored", lost)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import gc
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
 from tokenwise_core.errors import StoreError
 from tokenwise_core.memory import Memory, Session
-from tokenwise_core.memory.sessions import LogItem, MemorySessions, Owner
+from tokenwise_core.memory.sessions import LogItem, MemorySessions, Owner, SQLiteSessions
 from tokenwise_core.messages import Message
 
 
@@ -49,9 +53,13 @@ def store() -> Failing:
     return Failing()
 
 
+def made(store: Failing | SQLiteSessions, id: str = "s") -> Session:
+    return Session(Memory(sessions=store), id, project=lambda data, at: Message(role="user", text=data["t"], index=at))
+
+
 @pytest.fixture
 def session(store: Failing) -> Session:
-    return Session(Memory(sessions=store), "s", project=lambda data, at: Message(role="user", text=data["t"], index=at))
+    return made(store)
 
 
 def texts(session: Session) -> list[str]:
@@ -87,3 +95,58 @@ def test_a_session_that_cannot_be_forgotten_says_so_and_is_still_there(session: 
     assert texts(session) == ["old"]
     session.clear()
     assert not texts(session)
+
+
+def test_what_waits_is_seen_by_another_history_of_the_session(store: Failing) -> None:
+    made(store).append([{"t": "stored"}])
+    with down(store):
+        first = made(store)
+        first.append([{"t": "waits"}])
+        del first
+        gc.collect()
+        other = made(store)
+        other.append([{"t": "behind it"}])
+        assert texts(other) == ["stored", "waits", "behind it"]
+    assert texts(made(store)) == ["stored", "waits", "behind it"]
+    assert [row.data["t"] for row in store.read("s")] == ["stored", "waits", "behind it"]
+
+
+def test_a_history_that_is_gone_is_stored_once_another_finds_the_store_again(store: Failing) -> None:
+    with down(store):
+        made(store, "gone").append([{"t": "of one that is gone"}])
+        gc.collect()
+        other = made(store, "other")
+        other.append([{"t": "of another"}])
+    other.append([{"t": "more"}])
+    assert _soon(lambda: [row.data["t"] for row in store.read("gone")] == ["of one that is gone"])
+
+
+def test_what_waits_for_one_store_in_memory_is_not_another_ones(store: Failing) -> None:
+    with down(store):
+        made(store).append([{"t": "of the first"}])
+        second = Failing()
+        made(second).append([{"t": "of the second"}])
+    assert [row.data["t"] for row in second.read("s")] == ["of the second"]
+    assert texts(made(second)) == ["of the second"]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_forked_child_leaves_what_waits_to_its_parent(tmp_path: Path) -> None:
+    path = tmp_path / "sessions.db"
+    path.mkdir()  # no database can be there
+    session = made(SQLiteSessions(path))
+    session.append([{"t": "of the parent"}])
+    child = os.fork()
+    if child == 0:
+        os._exit(len(made(SQLiteSessions(path)).messages()))
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert texts(session) == ["of the parent"]
+    path.rmdir()
+    assert texts(made(SQLiteSessions(path))) == ["of the parent"]
+
+
+def _soon(condition: Callable[[], bool]) -> bool:
+    until = time.monotonic() + 10
+    while not condition() and time.monotonic() < until:
+        time.sleep(0.01)
+    return condition()
