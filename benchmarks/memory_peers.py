@@ -103,27 +103,26 @@ class Replay:
         return self.ours.cost / self.everything.cost
 
 
-def replay_peers(
-    chats: Sequence[Chat], price: Price, *, target: int, hard: int, full: bool = False
-) -> dict[str, float]:
-    """Return what each peer costs beside sending everything, summed over *chats*: all, with or without *full*."""
-    runs = replays(chats, price, limit=min(target, hard))
-    return {
-        name: round(sum(run.ours.cost for run in those) / sum(run.everything.cost for run in those), 3)
-        for name, those in runs.items()
-    }
+@dataclass(frozen=True, slots=True)
+class Peers:
+    """What each peer costs beside sending everything: over all conversations, over the dearest, at the worst moment."""
+
+    cost: dict[str, float]
+    relative: dict[str, float]
+    worst: dict[str, float]
 
 
-def worst_peers(chats: Sequence[Chat], price: Price, *, target: int, hard: int) -> dict[str, float]:
-    """Return each peer's largest ratio at any request of any conversation."""
-    runs = replays(chats, price, limit=min(target, hard))
-    return {name: round(max(run.worst for run in those), 3) for name, those in runs.items()}
-
-
-def relative_peers(chats: Sequence[Chat], price: Price, *, target: int, hard: int) -> dict[str, float]:
-    """Return each peer's largest ratio over a whole conversation."""
-    runs = replays(chats, price, limit=min(target, hard))
-    return {name: round(max(run.relative for run in those), 3) for name, those in runs.items()}
+def replay_peers(chats: Sequence[Chat], price: Price, *, limit: int) -> Peers:
+    """Replay *chats* through each peer in a context of *limit* tokens."""
+    runs = replays(chats, price, limit=limit)
+    return Peers(
+        cost={
+            name: round(sum(run.ours.cost for run in those) / sum(run.everything.cost for run in those), 3)
+            for name, those in runs.items()
+        },
+        relative={name: round(max(run.relative for run in those), 3) for name, those in runs.items()},
+        worst={name: round(max(run.worst for run in those), 3) for name, those in runs.items()},
+    )
 
 
 def replays(chats: Sequence[Chat], price: Price, *, limit: int) -> dict[str, list[Replay]]:

@@ -9,7 +9,7 @@ known is what the product itself keeps.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -55,7 +55,7 @@ class Replay:
 
 
 def figures(data: Path, *, full: bool = False, quick: bool = False) -> list[dict[str, Any]]:
-    """Return the figures of all replays; *full* and *quick* change the number of conversations of the peers only."""
+    """Return the figures of all replays; *quick* takes fewer conversations."""
     talks = chats(data)[: 2 if quick else None]
     runs = [run for run in traces(data, message_tokens) if any(requests(run.messages))][: 20 if quick else None]
     if not talks or not runs:
@@ -64,11 +64,19 @@ def figures(data: Path, *, full: bool = False, quick: bool = False) -> list[dict
     short = {price.name: [replay(run, price) for run in runs] for price in (A, B, C)}
     both = [*long["A"], *long["C"], *short["A"], *short["C"]]
     tight = {price.name: [replay(talk, price, hard=TARGET) for talk in talks] for price in (A, C)}
-    peers = _peers(talks, full=full)
+    from benchmarks.memory_peers import replay_peers  # the frameworks, which are slow to import
+
+    peers = replay_peers(talks, A, limit=TARGET)
     rows = [
-        _figure("replay.long_chat_cost", _cost(long["A"]), n=len(talks), peers=peers, note=_NOTE),
-        _figure("replay.max_relative_cost", max(one.relative for one in both), n=len(both)),
-        _figure("replay.worst_stop", max(one.worst for one in both), n=sum(len(r.ours.by_request) for r in both)),
+        _figure("replay.long_chat_cost", _cost(long["A"]), n=len(talks), peers=peers.cost, note=_NOTE),
+        _figure("replay.max_relative_cost", max(r.relative for r in both), n=len(both), peers=peers.relative, note=_OF),
+        _figure(
+            "replay.worst_stop",
+            max(r.worst for r in both),
+            n=sum(len(r.ours.by_request) for r in both),
+            peers=peers.worst,
+            note=_OF,
+        ),
         _figure("replay.cached_share", _cached(long["A"]), n=len(talks)),
         _figure("replay.long_chat_cost.uncached", _cost(long["C"]), n=len(talks)),
         _figure("replay.long_chat_cost.price_b", _cost(long["B"]), n=len(talks)),
@@ -80,6 +88,7 @@ def figures(data: Path, *, full: bool = False, quick: bool = False) -> list[dict
     return [*rows, *_joint(talks)]
 
 
+_OF = "the peers' on LoCoMo under A; ours on both data sets under A and C"
 _TIGHT = (
     "the hard limit cannot wait for a summary: most blocks give way to their own sentences, which cost nothing to make"
 )
@@ -268,10 +277,3 @@ def _joint(talks: Sequence[Chat]) -> list[dict[str, Any]]:
 
 def _asked(talk: Chat) -> list[Question]:
     return [question for question in talk.questions if question.category in _JUDGED and question.evidence]
-
-
-def _peers(talks: Sequence[Chat], *, full: bool) -> dict[str, float]:
-    from benchmarks.memory_peers import replay_peers
-
-    measure: Callable[..., dict[str, float]] = replay_peers
-    return measure(talks, A, target=TARGET, hard=HARD, full=full)
