@@ -18,6 +18,7 @@ from tokenwise_core.messages import Message
 
 TARGET_TOKENS = 8_000
 _PATIENT_MS = 60_000
+_UNREACHED_TOKENS = 10**9
 
 
 # The adapters' share --------------------------------------------------------------------------------------------------
@@ -42,7 +43,34 @@ def shares(messages: Sequence[Message], recall: Recall, span: tuple[int, int]) -
         ),
     }
     assert not made.middleware.errors + anew.middleware.errors
-    return found
+    return found | _shown(messages, recall, span)
+
+
+def _shown(messages: Sequence[Message], recall: Recall, span: tuple[int, int]) -> dict[str, tuple[float, str]]:
+    """Return the same for who hands out copies, where nothing is cut: in µs a shown message."""
+    core = Core(recall)
+    core.memory = _uncut(recall)
+    alone, how = _late_ms(core, messages, span), "nothing is cut, all are shown; messages put, then {}; store in memory"
+    return {
+        "latency.shown_langchain_us": _share(
+            _late_ms(History(_uncut(recall)), messages, span), alone, how.format("a history's messages read")
+        ),
+        "latency.shown_llamaindex_us": _share(
+            _late_ms(Buffer(recall, _uncut(recall)), messages, span), alone, how.format("get")
+        ),
+    }
+
+
+def _uncut(recall: Recall) -> Memory:
+    return Memory(recall=recall, deadline_ms=_PATIENT_MS, target_tokens=_UNREACHED_TOKENS)
+
+
+def _late_ms(made: Timed, messages: Sequence[Message], span: tuple[int, int]) -> float:
+    """Return what `_median_ms` does, of a conversation that is taken up where the measured turns begin."""
+    first, last = span
+    made.turn(messages[: 2 * first])
+    made.settle()
+    return calmest_ms(times_ms(made, messages[2 * first :], first=1, last=last - first))
 
 
 def _share(whole: float, alone: float, how: str) -> tuple[float, str]:
@@ -93,10 +121,10 @@ def _with_id(message: Any, at: int) -> Any:
 class Buffer:
     """`SummaryBufferMemory`: put what is new, get what is sent."""
 
-    def __init__(self, recall: Recall) -> None:
+    def __init__(self, recall: Recall, memory: Memory | None = None) -> None:
         from tokenwise_llamaindex.memory import SummaryBufferMemory
 
-        self._core = Memory(recall=recall, deadline_ms=_PATIENT_MS)
+        self._core = memory or Memory(recall=recall, deadline_ms=_PATIENT_MS)
         llm = llamaindex.Summariser(answer=lambda texts: SUMMARY)
         self._memory = SummaryBufferMemory.from_defaults(llm=llm, memory=self._core)
 
@@ -106,6 +134,22 @@ class Buffer:
 
     def settle(self) -> None:
         self._core.drain()
+
+
+class History:
+    """`SummaryBufferHistory`: add what is new, read what is sent."""
+
+    def __init__(self, memory: Memory) -> None:
+        from tokenwise_langchain.memory import SummaryBufferHistory
+
+        self._memory, self._history = memory, SummaryBufferHistory("talk", memory)
+
+    def turn(self, new: Sequence[Message]) -> object:
+        self._history.add_messages([langchain.to_langchain(message) for message in new])
+        return self._history.messages
+
+    def settle(self) -> None:
+        self._memory.drain()
 
 
 # The frameworks' own --------------------------------------------------------------------------------------------------

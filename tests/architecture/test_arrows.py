@@ -28,6 +28,7 @@ LAYERS = [
         "flow",
         "outcome",
         "said",
+        "twins",
     },
     {"text", "storage"},
     {"tokens", "embeddings", "settings"},

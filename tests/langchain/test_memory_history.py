@@ -73,6 +73,55 @@ def test_who_changes_what_is_handed_out_changes_nothing(counted: Any) -> None:
     assert texts(history.full_messages()) == ["Hello", "Hi"]
 
 
+READERS = {
+    "messages": lambda history: history.messages,
+    "full_messages": lambda history: history.full_messages(),
+    "messages_for": lambda history: history.messages_for([HumanMessage("Well?")]),
+}
+
+
+@pytest.mark.parametrize("reader", READERS)
+@pytest.mark.parametrize("is_cut", [False, True])
+def test_nor_does_who_writes_into_what_a_message_holds(reader: str, is_cut: bool) -> None:
+    memory = eager()
+    history = SummaryBufferHistory("s", memory)
+    if is_cut:
+        for n in range(12):
+            history.add_messages([HumanMessage(f"Order A-{n}. {FILLER}"), AIMessage(f"Noted. {FILLER}")])
+            history.messages  # noqa: B018  as a turn would
+    call = {"name": "look", "args": {"order": {"id": "1"}}, "id": "c-1", "type": "tool_call"}
+    metadata = {"token_usage": {"details": {"cached": 1}}}
+    said = [
+        HumanMessage([{"type": "text", "text": "Hello", "more": {"a": [1]}}], additional_kwargs={"mine": {"a": 1}}),
+        AIMessage("", tool_calls=[call], response_metadata=metadata),
+        ToolMessage("Nothing.", tool_call_id="c-1"),
+        HumanMessage("Well?", colour=["red"]),
+    ]
+    history.add_messages(said)
+    read = READERS[reader]
+    theirs = read(SummaryBufferHistory("s", memory))
+    before = [message.model_copy(deep=True) for message in theirs]
+    human, answer, result, asked = read(history)[-4:]
+    human.content[0]["text"] = human.content[0]["more"]["a"][0] = "changed"
+    human.content.append("changed")
+    human.additional_kwargs["mine"]["a"] = human.additional_kwargs["changed"] = "changed"
+    answer.tool_calls[0]["args"]["order"]["id"] = "changed"
+    answer.tool_calls.append(call)
+    answer.response_metadata["token_usage"]["details"]["cached"] = 2
+    result.content = "Changed"
+    result.name = "changed"
+    asked.colour.append("blue")
+    asked.size = 3
+    assert theirs == read(history) == read(SummaryBufferHistory("s", memory)) == before
+    dumps = [[one.model_dump(exclude_unset=True) for one in each] for each in (read(history), theirs, before)]
+    assert dumps[0] == dumps[1] == dumps[2]
+    if is_cut and reader != "full_messages":
+        assert before[0].text.startswith("[Summary")
+        first = read(history)[0]
+        first.content, first.additional_kwargs["tokenwise"]["source"] = "changed", "changed"
+        assert read(history) == before
+
+
 def test_without_a_summariser_sentences_of_the_conversation_stand_in() -> None:
     memory = eager()
     history = SummaryBufferHistory("s", memory)

@@ -27,8 +27,9 @@ from tests.llamaindex.talking import (
     user,
 )
 from tokenwise_core.messages import Message
+from tokenwise_core.twins import twin_of
 from tokenwise_llamaindex import SummaryBufferMemory, TokenwiseLLM
-from tokenwise_llamaindex.memory.messages import MemoryMessage, copied, read, written
+from tokenwise_llamaindex.memory.messages import MemoryMessage, read, written
 
 seeds = st.integers(0, 2**32)
 
@@ -159,7 +160,7 @@ def test_it_comes_back_from_json_with_all_that_it_showed(seed: int, size: int, w
 @given(seed=seeds, size=st.integers(0, 40))
 def test_a_copy_says_the_same_and_shares_nothing(seed: int, size: int) -> None:
     for message in histories(seed, size, well_formed=False):
-        twin = copied(message)
+        twin = twin_of(message)()
         assert twin == message == read(json.loads(json.dumps(written(message))))
         assert all(mine is not theirs for mine, theirs in zip(twin.blocks, message.blocks, strict=True))
         twin.blocks = []

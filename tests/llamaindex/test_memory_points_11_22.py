@@ -465,6 +465,23 @@ def test_20_what_is_handed_out_may_be_changed_without_changing_the_history(reade
     assert memory.get_all() == [user("Hello?"), call("1"), result("1")]
 
 
+@pytest.mark.parametrize("reader", ["get", "get_all"])
+@pytest.mark.parametrize("is_cut", [False, True])
+def test_20_nor_what_others_were_shown(reader: str, is_cut: bool) -> None:
+    memory = summing(Talker())
+    talk(memory, 16 if is_cut else 1)
+    memory.put(user("And now?"))
+    read = getattr(memory, reader)
+    theirs, mine = read(), read()
+    before = [message.model_copy(deep=True) for message in theirs]
+    for message in mine:
+        message.blocks[0].text = "changed"
+        message.additional_kwargs["changed"] = True
+        message.role = MessageRole.SYSTEM
+    assert theirs == before
+    assert [message.model_dump() for message in read()] == [message.model_dump() for message in before]
+
+
 def test_20_what_is_put_may_be_changed_afterwards() -> None:
     memory = summing()
     message = user("Hello?")

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
+from itertools import takewhile
+from operator import is_
 from typing import Any
 
 from langchain_core.messages import AIMessage, BaseMessage
 
 from tokenwise_core.memory.engine import Memory
+from tokenwise_core.memory.plan import Keep, Swap
 from tokenwise_core.memory.request import Prepared, Request
 from tokenwise_core.memory.session import Session
 from tokenwise_core.memory.sessions import Owner
 from tokenwise_core.memory.usage import MemoryUsage
 from tokenwise_core.scoping import current_scope
+from tokenwise_core.twins import Twin, copies, twin_of
 from tokenwise_langchain.memory.applied import applied
 from tokenwise_langchain.memory.models import answered_by, usage_of
 from tokenwise_langchain.memory.stored import decode, encode, project
@@ -29,10 +34,13 @@ class Log:
     def __init__(self, memory: Memory, session_id: str, owner: Owner | None) -> None:
         self.session = Session(memory, session_id, project=project, owner=owner)
         self._lock = threading.RLock()
-        self._objects: list[tuple[dict[str, Any], BaseMessage]] = []
+        self._written: list[dict[str, Any]] = []
+        self._objects: list[BaseMessage] = []
+        self._twins: list[Twin] = []
+        self._names: list[str] = []
         self._copies: dict[int, tuple[str, BaseMessage]] = {}
-        self._ids: set[str] = set()
-        self._shown: tuple[int, object, list[str], list[BaseMessage]] | None = None
+        self._ids: set[str | None] = set()  # of what was handed out: they tell later what came from here
+        self._shown: tuple[int, object, list[str], list[Twin]] | None = None
         self._prepared: Prepared | None = None
         self._model: tuple[str | None, str | None] = None, None
 
@@ -46,7 +54,9 @@ class Log:
     def all(self) -> list[BaseMessage]:
         """Return all messages."""
         with self._lock:
-            return self._handed_out(self._built(self.session.messages()))
+            self._built(self.session.messages())
+            self._ids.update(self._names)
+            return copies(self._twins)
 
     def shown(
         self, question: Sequence[BaseMessage], summarizer: LanguageModel | None, *, fixed_tokens: int
@@ -58,23 +68,18 @@ class Log:
             texts = [str(message.text) for message in question]
             if not self._is_shown(len(written), last, texts):
                 self._shown = len(written), last, texts, self._derived(question, summarizer, fixed_tokens)
-            return self._handed_out(self._shown[-1] if self._shown else [])
+            return copies(self._shown[-1]) if self._shown else []
 
     def _is_shown(self, length: int, last: object, texts: list[str]) -> bool:
         """Say whether nothing came since the messages were derived that are shown now."""
         known = self._shown
         return known is not None and known[0] == length and known[1] is last and known[2] == texts
 
-    def _handed_out(self, messages: Sequence[BaseMessage]) -> list[BaseMessage]:
-        """Return copies, whose ids tell later that they came from here."""
-        self._ids.update(message.id for message in messages if message.id is not None)
-        return [message.model_copy() for message in messages]
-
     def of_turn(self, sent: Sequence[BaseMessage]) -> list[BaseMessage]:
         """Return the messages that *sent* begins with and that came from here."""
         with self._lock:
-            known = next((at for at, message in enumerate(sent) if message.id not in self._ids), len(sent))
-        return list(sent[:known])
+            known = list(takewhile(self._ids.__contains__, [message.id for message in sent]))
+        return list(sent[: len(known)])
 
     def clear(self) -> None:
         """Forget the session."""
@@ -93,7 +98,8 @@ class Log:
 
     def _derived(
         self, question: Sequence[BaseMessage], summarizer: LanguageModel | None, fixed_tokens: int
-    ) -> list[BaseMessage]:
+    ) -> list[Twin]:
+        """Decide what is shown, and return what makes copies of it."""
         model, provider = self._model
         request = Request(
             fixed_tokens=fixed_tokens,
@@ -105,9 +111,24 @@ class Log:
         ask = Summarizer(summarizer).ask if summarizer is not None else None
         prepared, written = self.session.prepare(request, more=[encode(message) for message in question], ask=ask)
         self._prepared = prepared
-        messages = [*self._built(written[: len(written) - len(question)]), *question]
-        shown = applied(prepared.plan, messages, mark=prepared.mark, copies=self._copies)
-        return [message for message in shown if not any(message is one for one in question)]
+        known = self._built(written[: len(written) - len(question)])
+        return self._carried_out(prepared, known)
+
+    def _carried_out(self, prepared: Prepared, known: Sequence[BaseMessage]) -> list[Twin]:
+        """Return what makes copies of what the plan shows of *known*, and of the messages that it puts in."""
+        parts = [part for part in prepared.plan.parts if not isinstance(part, Swap) or part.position < len(known)]
+        ours = replace(prepared.plan, parts=tuple(part for part in parts if not isinstance(part, Keep)))
+        put_in = iter(applied(ours, known, mark=prepared.mark, copies=self._copies))
+        shown: list[Twin] = []
+        for part in parts:
+            if isinstance(part, Keep):
+                self._ids.update(self._names[part.start : part.stop])
+                shown += self._twins[part.start : part.stop]
+            else:
+                message = next(put_in)
+                self._ids.add(str(message.id))
+                shown.append(twin_of(message))
+        return shown
 
     def _answered(self, answer: AIMessage, summarizer: LanguageModel | None) -> None:
         with self._lock:
@@ -119,17 +140,19 @@ class Log:
             self.session.answered(prepared, usage=usage_of([answer]), ask=ask)
 
     def _built(self, written: Sequence[dict[str, Any]]) -> list[BaseMessage]:
-        """Return the messages that are *written*, those known as the objects that they are."""
-        known = self._objects
-        same = next(
-            (at for at, (one, (other, _)) in enumerate(zip(written, known, strict=False)) if one is not other), None
-        )
-        same = min(len(written), len(known)) if same is None else same
-        if same < len(known):
-            del known[same:]
+        """Return the messages that are *written*, those known as the objects that they are; not to be changed."""
+        same = min(len(written), len(self._written))
+        if not all(map(is_, written, self._written)):
+            same = next(at for at in range(same) if written[at] is not self._written[at])
+        if same < len(self._written):
+            del self._written[same:], self._objects[same:], self._twins[same:], self._names[same:]
             self._copies = {at: copy for at, copy in self._copies.items() if at < same}
-        known += [(one, decode(one)) for one in written[same:]]
-        return [message for _, message in known]
+        new = [decode(one) for one in written[same:]]
+        self._written += written[same:]
+        self._objects += new
+        self._twins += map(twin_of, new)
+        self._names += [str(message.id) for message in new]
+        return self._objects
 
 
 def log_of(memory: Memory, session_id: str) -> Log:

@@ -15,7 +15,7 @@ from cachetools import LRUCache
 from llama_index.core.base.llms.types import ChatMessage, ChatResponse, MessageRole, ToolCallBlock
 
 from tokenwise_core.errors import BadInput
-from tokenwise_core.memory import Memory, Prepared, Request, View
+from tokenwise_core.memory import Keep, Memory, Prepared, Request, View
 from tokenwise_core.memory.sessions import Owner
 from tokenwise_core.memory.views import Views
 from tokenwise_core.messages import Message
@@ -162,7 +162,7 @@ class MemoryLever:
 
     def _sent(self, talk: _Talk, prepared: Prepared) -> list[ChatMessage] | None:
         """Return the messages to send; None where all are sent as they are."""
-        if prepared.plan.changes_nothing and prepared.plan.positions == tuple(range(len(talk.rest))):
+        if prepared.plan.parts == (Keep(0, len(talk.rest)),):
             return None
         sent = list(shown(prepared.plan, talk.rest, prepared.mark))
         return [*talk.head, *(opened(sent, prepared.mark) if prepared.view.evicted else sent)]
