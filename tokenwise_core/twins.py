@@ -138,7 +138,7 @@ def _is_full(value: BaseModel) -> bool:
     A field that the class does not know is added to it, too, by who sets one on a copy; that changes neither what
     others say nor how they are written. A set of its own would be a third of what a LangChain message's copy takes.
     """
-    return value.__pydantic_fields_set__ >= type(value).__pydantic_fields__.keys()
+    return value.__pydantic_fields_set__ >= type(value).model_fields.keys()
 
 
 def _parts(items: Any) -> _Parts:
