@@ -92,6 +92,26 @@ class FileBell(_Wire):
         return True
 
 
+class EdgeBell(_Wire):
+    """A bell at which one is told of each ring once, and has nothing to read. Linux only."""
+
+    __slots__ = ("_poll",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._poll = select.epoll(1)
+        self._poll.register(self._reading, select.EPOLLIN | select.EPOLLET)
+
+    def ring(self) -> None:
+        try:
+            os.write(self._writing, _ONE)
+        except OSError:
+            return
+
+    def wait(self, timeout_s: float) -> bool:
+        return bool(self._poll.poll(min(max(timeout_s, 0.0), _LONGEST_S), 1))
+
+
 class FileInbox(_Wire, Generic[T]):
     """An inbox whose waiters sleep at a file. Raises OSError where somebody closed all files of the process."""
 
@@ -158,7 +178,7 @@ def new_inbox() -> Inbox[T]:
 def _new_bell() -> Bell:
     if _HAS_FILES:
         try:
-            return FileBell()
+            return EdgeBell() if hasattr(select, "epoll") else FileBell()
         except OSError:
             pass
     return LockBell()

@@ -85,7 +85,8 @@ class Workers:
 
         It runs in a copy of the caller's context.
         """
-        self._own_threads()
+        if self._pid != process.pid:
+            self._renew()
         bell = self._bells.take()
         task = _Task(function, bell.ring)
         self._hand_over(task, may_wait=True)
@@ -93,7 +94,9 @@ class Workers:
             self._bells.give(bell)
         else:
             self._give_up(task)  # and the bell: it may ring yet
-        return task.result()
+        if task.error is not None:
+            raise task.error
+        return task.value  # type: ignore[return-value]  # set unless there is an error
 
     async def arun(self, function: Callable[[], T], timeout_s: float) -> T:
         """Do what `run` does without blocking the event loop."""

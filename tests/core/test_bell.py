@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import select
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -11,9 +12,9 @@ from queue import SimpleQueue
 
 import pytest
 
-from tokenwise_core.bell import FileBell, FileInbox, Inbox, LockBell, new_inbox
+from tokenwise_core.bell import Bell, EdgeBell, FileBell, FileInbox, Inbox, LockBell, new_inbox
 
-BELLS = pytest.mark.parametrize("make", [FileBell, LockBell])
+BELLS = pytest.mark.parametrize("make", [FileBell, LockBell, *([EdgeBell] if hasattr(select, "epoll") else [])])
 WIRES = pytest.mark.parametrize("has_eventfd", [True, False], ids=["eventfd", "pipe"])
 
 
@@ -28,7 +29,7 @@ def wire(has_eventfd: bool, monkeypatch: pytest.MonkeyPatch) -> None:
 @BELLS
 @WIRES
 @pytest.mark.usefixtures("wire")
-def test_a_bell_wakes_once_for_each_ring(make: Callable[[], FileBell | LockBell]) -> None:
+def test_a_bell_wakes_once_for_each_ring(make: Callable[[], Bell]) -> None:
     bell = make()
     assert not bell.wait(0.001)
     threading.Timer(0.01, bell.ring).start()

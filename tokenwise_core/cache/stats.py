@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import threading
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 
 from tokenwise_core.usage.savings import Spend
+
+_MANY = 1_000
+"""Hits that wait to be added up."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +55,7 @@ class Counters:
         self._lock = threading.Lock()
         self._counts: Counter[str] = Counter()
         self._sent: Counter[str] = Counter()
+        self._hits: deque[tuple[str, Spend]] = deque()  # not counted yet
 
     def add(self, name: str, n: int = 1) -> None:
         """Count *n* under "group:name"."""
@@ -59,9 +63,17 @@ class Counters:
             self._counts[name] += n
 
     def add_hit(self, kind: str, saved: Spend) -> None:
-        """Count a hit and what it saved."""
-        with self._lock:
-            counts = self._counts
+        """Count a hit and what it saved; added up when somebody asks, as a hit has no microseconds to spare."""
+        self._hits.append((kind, saved))
+        if len(self._hits) >= _MANY:
+            with self._lock:
+                self._count_hits()
+
+    def _count_hits(self) -> None:
+        """Add up the hits; the caller holds the lock."""
+        counts = self._counts
+        while self._hits:
+            kind, saved = self._hits.popleft()
             counts["hit:" + kind] += 1
             counts["saved_input_tokens"] += saved.input_tokens
             counts["saved_output_tokens"] += saved.output_tokens
@@ -73,6 +85,7 @@ class Counters:
     def take_unsent(self) -> dict[str, int]:
         """Return what was counted since the last time, for the store."""
         with self._lock:
+            self._count_hits()
             unsent = {name: n - self._sent[name] for name, n in self._counts.items() if n != self._sent[name]}
             self._sent = Counter(self._counts)
         return unsent
@@ -85,6 +98,7 @@ class Counters:
     def stats(self, *, trips: int, is_off: bool) -> CacheStats:
         """Return the counts as they stand."""
         with self._lock:
+            self._count_hits()
             counts = dict(self._counts)
         hits, misses = group(counts, "hit"), group(counts, "miss")
         return CacheStats(

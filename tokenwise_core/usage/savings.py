@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
+from tokenwise_core.quick import quick
+
 if TYPE_CHECKING:  # events holds savings, so these names would import in a circle
     from tokenwise_core.usage.events import Cost, Usage
     from tokenwise_core.usage.model_price import ModelPrice
@@ -49,6 +51,7 @@ class Spend:
 
 
 NOTHING = Spend(nano=0)
+_spend = quick(Spend)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,7 +197,7 @@ def _total(lever: str, savings: Iterable[Saving]) -> LeverTotal:
 
 def spend_of(usage: Usage, *, nano: int | None) -> Spend:
     """Return what a call spent, with the tokens that stand beside its totals."""
-    return Spend(
+    return _spend(
         input_tokens=(usage.input_tokens or 0) + (usage.side_input or 0),
         output_tokens=(usage.output_tokens or 0) + (usage.side_output or 0),
         nano=nano,
