@@ -75,7 +75,7 @@ resolve: venv  ## all dependencies resolve to wheels on 3.12 and 3.13
 bench: venv  ## every figure, printed with the peers
 	$(PY) -m benchmarks all --data $(DATA)
 
-soak: venv  ## the laws at ten times the gate's count, and the figures at the counts that the issues name (two hours)
+soak: venv  ## the laws at a thousand examples each, and the figures at the counts that the issues name (two hours)
 	TOKENWISE_SOAK=1 $(PY) -m pytest -q -n 2
 	$(PY) -m benchmarks all --full --data $(DATA) --json benchmarks/results/soak.json
 
