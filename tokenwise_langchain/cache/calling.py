@@ -80,6 +80,14 @@ def _callers() -> Iterator[Mapping[str, Any]]:
             yield frame.f_locals
 
 
+def unbound(model: Any) -> tuple[BaseChatModel, dict[str, Any]]:
+    """Return the chat model inside of what is bound to it, and that; AttributeError for another kind of runnable."""
+    if isinstance(model, BaseChatModel):
+        return model, {}
+    inner, params = unbound(model.bound)
+    return inner, {**params, **model.kwargs}
+
+
 def read_prompt(prompt: str) -> list[Fields] | None:
     """Return the fields of the messages in a serialised prompt; None for a plain text, or an unknown class."""
     if not prompt.startswith("["):

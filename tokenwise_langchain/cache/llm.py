@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from hashlib import blake2b
 from typing import Any
 
@@ -23,6 +23,7 @@ from tokenwise_langchain.cache.calling import find_caller, is_chat, load_message
 from tokenwise_langchain.cache.messages import from_cached, to_cached
 from tokenwise_langchain.cache.parameters import Called
 from tokenwise_langchain.cache.requests import QueryOf, cache_request, checked
+from tokenwise_langchain.cache.warming import Asker, checked_pairs, how_many, known_pairs
 from tokenwise_langchain.runs import Guard, scoped
 
 MAX_PENDING = 256  # lookups whose update is waited for; the oldest are given up
@@ -105,18 +106,42 @@ class FaissSemanticCache(BaseCache):
         """Do what `clear` does without blocking the event loop."""
         await asyncio.to_thread(self.clear, namespace=namespace)
 
+    def warm(
+        self,
+        pairs: Iterable[tuple[Any, Any]],
+        *,
+        llm: Any,
+        progress: bool | None = None,
+        total: int | None = None,
+    ) -> int:
+        """Store answers that are known, with a progress bar in a terminal; return how many were handed to the store.
+
+        A pair is a question (a text, messages, a prompt's value) and its answer (a text, an `AIMessage`, a
+        `Generation`). *llm* is the model that will be asked, whose settings are part of what is looked up, or what was
+        made of it by `bind` and `bind_tools`. The namespace is that of the scope in force. `BadInput` for a pair that
+        cannot be used; those before it are stored.
+        """
+        asker = Asker(llm)
+        made = (
+            (self._asked(asker.prompt(pair), asker.call), to_cached(asker.answers(pair)))
+            for pair in known_pairs(checked_pairs(pairs))
+        )
+        return self.cache.warm(made, progress=progress, total=how_many(pairs, total))
+
     def _request(self, prompt: str, llm_string: str) -> tuple[CacheRequest, Mapping[str, Any]]:
         caller = find_caller(prompt, llm_string)
         call = read_llm_string(llm_string) if caller is None else caller.called
         metadata = {} if caller is None else caller.metadata
+        return self._asked(prompt, call), metadata
+
+    def _asked(self, prompt: str, call: Called) -> CacheRequest:
         messages = read_prompt(prompt)
         if messages is None:
-            return self._of_text(prompt, call), metadata
+            return self._of_text(prompt, call)
         if self._query is None:
-            return cache_request(messages, call, category=self._category), metadata
+            return cache_request(messages, call, category=self._category)
         query = self._query(load_messages(prompt))
-        known = query is not None
-        return cache_request(messages, call, query=query, semantic=known, category=self._category), metadata
+        return cache_request(messages, call, query=query, semantic=query is not None, category=self._category)
 
     def _of_text(self, prompt: str, call: Called) -> CacheRequest:
         """Return the request of a string model, or of a chat model with message classes that nobody knows."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Annotated, Any, NotRequired
 
 from langchain.agents.middleware.types import (
@@ -14,20 +14,27 @@ from langchain.agents.middleware.types import (
     PrivateStateAttr,
 )
 from langchain.agents.structured_output import AutoStrategy, ProviderStrategy, ToolStrategy
+from langchain.chat_models import init_chat_model
 from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.messages import AIMessage, BaseMessage, SystemMessage
 from langchain_core.outputs import ChatGeneration
 from langchain_core.runnables.config import ensure_config
+from langchain_core.tools import BaseTool
+from langchain_core.tools import tool as make_tool
 from langgraph.types import Command
 
+from tokenwise_core.cache.entry import CachedAnswer
 from tokenwise_core.cache.request import CacheRequest
 from tokenwise_core.cache.semantic import SemanticCache
 from tokenwise_core.cache.ticket import Ticket
+from tokenwise_core.errors import BadInput
 from tokenwise_core.switch import enabled
+from tokenwise_langchain.cache.calling import unbound
 from tokenwise_langchain.cache.messages import message_of, to_cached
 from tokenwise_langchain.cache.parameters import called, tool_parameters
 from tokenwise_langchain.cache.requests import QueryOf, cache_request, checked, facts_of
 from tokenwise_langchain.cache.served import ServedModel
+from tokenwise_langchain.cache.warming import KnownPair, checked_pairs, how_many, known_pairs
 from tokenwise_langchain.convert import snapshot
 from tokenwise_langchain.runs import Guard, scoped, traced, whose
 
@@ -122,6 +129,35 @@ class SemanticCacheMiddleware(AgentMiddleware[CacheState, Any, Any]):
             self._complete(ticket, request, response)
         return _told(response, ticket)
 
+    def warm(
+        self,
+        pairs: Iterable[tuple[Any, Any]],
+        *,
+        model: BaseChatModel | str,
+        system_prompt: SystemMessage | str | None = None,
+        tools: Sequence[Any] = (),
+        response_format: Any = None,
+        model_settings: Mapping[str, Any] | None = None,
+        progress: bool | None = None,
+        total: int | None = None,
+    ) -> int:
+        """Store answers that are known, with a progress bar in a terminal; return how many were handed to the store.
+
+        A pair is a question (a text, messages, an agent's input) and its answer (a text, an `AIMessage`). The rest is
+        what `create_agent` was given, as it reaches this middleware: *tools* with those of other middleware, the prompt
+        as the outer ones leave it; all of it is part of what is looked up. The namespace is that of the scope in force.
+        `BadInput` for a pair that cannot be used; those before it are stored.
+        """
+        asked = _agent_request(model, system_prompt, tools, response_format, model_settings)
+        formats = _formats(asked.response_format)
+
+        def known(pair: KnownPair) -> tuple[CacheRequest, CachedAnswer]:
+            messages: list[Any] = list(pair.messages())
+            return self._request(asked.override(messages=messages)), to_cached([pair.choice()], formats=formats)
+
+        made = map(known, known_pairs(checked_pairs(pairs)))
+        return self.cache.warm(made, progress=progress, total=how_many(pairs, total))
+
     def _request(self, request: ModelRequest[Any]) -> CacheRequest:
         system = [request.system_message] if request.system_message else []
         messages: list[BaseMessage] = [*system, *request.messages]
@@ -143,7 +179,7 @@ class SemanticCacheMiddleware(AgentMiddleware[CacheState, Any, Any]):
         with self._guard("serve"):
             message = message_of(ticket.hit)
             if message is not None:
-                return request.override(model=ServedModel.of(message, standing_for=_chat_model(request.model)[0]))
+                return request.override(model=ServedModel.of(message, standing_for=unbound(request.model)[0]))
         return None
 
     def _complete(self, ticket: Ticket, request: ModelRequest[Any], response: ModelResponse[Any]) -> None:
@@ -161,9 +197,29 @@ class SemanticCacheMiddleware(AgentMiddleware[CacheState, Any, Any]):
                 ticket.complete(to_cached([ChatGeneration(message=answers[0])], formats=formats))
 
 
+def _agent_request(
+    model: Any, system_prompt: Any, tools: Sequence[Any], wanted: Any, settings: Mapping[str, Any] | None
+) -> ModelRequest[Any]:
+    """Return the request that an agent made of these hands to its middleware, without messages."""
+    chat = init_chat_model(model) if isinstance(model, str) else model
+    try:
+        unbound(chat)
+    except AttributeError:
+        raise BadInput(f"model is a {type(model).__name__}: give the chat model that the agent was made with") from None
+    is_strategy = wanted is None or isinstance(wanted, ToolStrategy | ProviderStrategy | AutoStrategy)
+    return ModelRequest(
+        model=chat,
+        messages=[],
+        system_message=SystemMessage(system_prompt) if isinstance(system_prompt, str) else system_prompt,
+        tools=[one if isinstance(one, BaseTool | dict) else make_tool(one) for one in tools],
+        response_format=wanted if is_strategy else AutoStrategy(schema=wanted),
+        model_settings=dict(settings or {}),
+    )
+
+
 def _model_and_params(request: ModelRequest[Any]) -> tuple[BaseChatModel, dict[str, Any]]:
     """Return the model that will be called, and what it will be called with: tools, the answer's format, settings."""
-    model, bound = _chat_model(request.model)
+    model, bound = unbound(request.model)  # an AttributeError of another kind of runnable: no cache for it
     params = {**bound, **request.model_settings, "tool_choice": request.tool_choice}
     params["tools"] = [*params.get("tools", ()), *tool_parameters(request.tools)]
     wanted = request.response_format
@@ -177,14 +233,6 @@ def _model_and_params(request: ModelRequest[Any]) -> tuple[BaseChatModel, dict[s
         ]
         params["answer_strategy"] = type(wanted).__name__
     return model, params
-
-
-def _chat_model(model: Any) -> tuple[BaseChatModel, dict[str, Any]]:
-    """Return the chat model inside of what is bound to it, and that."""
-    if isinstance(model, BaseChatModel):
-        return model, {}
-    inner, params = _chat_model(model.bound)  # an AttributeError of another kind of runnable: no cache for it
-    return inner, {**params, **model.kwargs}
 
 
 def _specs(wanted: Any) -> list[Any]:

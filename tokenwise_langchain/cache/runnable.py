@@ -6,20 +6,25 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any, TypeVar
 
-from langchain_core.messages import BaseMessage
+from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.runnables import Runnable, RunnableConfig
+from langchain_core.runnables.config import ensure_config
 from langchain_core.runnables.utils import ConfigurableFieldSpec
 from pydantic import BaseModel
 
+from tokenwise_core.cache.entry import CachedAnswer
 from tokenwise_core.cache.request import CacheRequest
 from tokenwise_core.cache.semantic import SemanticCache
 from tokenwise_core.cache.ticket import Ticket
 from tokenwise_core.errors import BadInput
 from tokenwise_core.switch import enabled
 from tokenwise_langchain.cache.chains import QueryOf, make_up, streams_by_parts, take_apart
+from tokenwise_langchain.cache.messages import to_cached
+from tokenwise_langchain.cache.outputs import NotStorable, encode
 from tokenwise_langchain.cache.parameters import canonical
 from tokenwise_langchain.cache.requests import checked
-from tokenwise_langchain.cache.turn import TagOf, Turn, document_tags, tags_of
+from tokenwise_langchain.cache.turn import TagOf, Turn, answer_of, document_tags, tags_of
+from tokenwise_langchain.cache.warming import KnownPair, checked_pairs, how_many, known_pairs
 from tokenwise_langchain.runs import Guard, scoped, whose
 
 In = TypeVar("In")
@@ -199,6 +204,38 @@ class CachedRunnable(Runnable[In, Out]):
                 came.append(piece)
                 yield piece
             turn.complete_stream(came)
+
+    # Filling it
+
+    def warm(
+        self,
+        pairs: Iterable[tuple[In, Out]],
+        *,
+        config: RunnableConfig | None = None,
+        progress: bool | None = None,
+        total: int | None = None,
+    ) -> int:
+        """Store outputs that are known, with a progress bar in a terminal; return how many were handed to the store.
+
+        A pair is an input and its output, as the chain takes and gives them; the documents in them are what it depends
+        on, those that the chain would retrieve are not known. *config* is what the calls will come with. `BadInput` for
+        a pair that cannot be used; those before it are stored.
+        """
+        known = ensure_config(config)
+        made = ((self._request(p.question, known, {}), self._known(p)) for p in known_pairs(checked_pairs(pairs)))
+        with scoped(whose(known)):
+            return self.cache.warm(made, progress=progress, total=how_many(pairs, total))
+
+    def _known(self, pair: KnownPair) -> CachedAnswer:
+        output = pair.answer
+        try:
+            encoded = encode(output, self._classes)
+        except NotStorable as error:
+            raise pair.refused(
+                f"{error}: give texts, AI messages, documents, plain data, or name it in models="
+            ) from None
+        made = to_cached([pair.choice()]) if isinstance(output, AIMessage) else CachedAnswer(text="")
+        return answer_of(output, encoded, made=made, tags=tags_of(output, self._tag_of))
 
     # What is asked
 

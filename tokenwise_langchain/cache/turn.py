@@ -12,6 +12,7 @@ from langchain_core.documents import Document
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage
 from langchain_core.runnables import RunnableConfig
 
+from tokenwise_core.cache.entry import CachedAnswer
 from tokenwise_core.cache.request import Hit
 from tokenwise_core.cache.ticket import Ticket
 from tokenwise_langchain.cache.messages import MARK, to_usage_metadata
@@ -110,15 +111,10 @@ class Turn:
             except NotStorable as error:
                 self._guard.told(str(error))
                 return
-            tags = (*tags_of(self._heard.documents, self._tag_of), *tags_of(output, self._tag_of))
-            answer = replace(
-                self._heard.answered(),
-                text=text_of(output, encoded),
-                payload={"v": VERSION, "output": encoded},
-                tool_calls=isinstance(output, AIMessage) and bool(output.tool_calls or output.invalid_tool_calls),
-                tags=tuple(dict.fromkeys(tags)),
+            tags = tags_of(self._heard.documents, self._tag_of)
+            ticket.complete(
+                answer_of(output, encoded, made=self._heard.answered(), tags=(*tags, *tags_of(output, self._tag_of)))
             )
-            ticket.complete(answer)
 
     def complete_stream(self, pieces: Sequence[Any]) -> None:
         """Store what the pieces of a stream make that came to its end."""
@@ -136,6 +132,17 @@ class Turn:
         if isinstance(self.found, AIMessage):
             return iter(played)
         return pieces_of(self.found) if by_parts or not isinstance(self.found, dict) else iter((self.found,))
+
+
+def answer_of(output: Any, encoded: Any, *, made: CachedAnswer, tags: Iterable[str]) -> CachedAnswer:
+    """Return a chain's output, *encoded*, as the cache keeps it; *made* is what is known of the answers behind it."""
+    return replace(
+        made,
+        text=text_of(output, encoded),
+        payload={"v": VERSION, "output": encoded},
+        tool_calls=isinstance(output, AIMessage) and bool(output.tool_calls or output.invalid_tool_calls),
+        tags=tuple(dict.fromkeys(tags)),
+    )
 
 
 def _decoded(hit: Hit, classes: Classes) -> Any:
