@@ -34,6 +34,7 @@ from tokenwise_core.memory.sessions import Sessions, open_sessions
 from tokenwise_core.memory.sessions.protocol import owner_here
 from tokenwise_core.memory.situation import Arranged, Limits, Situation, Strategy
 from tokenwise_core.memory.stats import Counters, MemoryStats
+from tokenwise_core.memory.store_access import StoreAccess
 from tokenwise_core.memory.summarising import Summariser
 from tokenwise_core.memory.threads import Threads
 from tokenwise_core.memory.tool_results import ToolResults
@@ -123,6 +124,7 @@ class Memory:
         self._summariser = Summariser(self.sessions, clock=self.clock)
         self._recaller = Recaller(self.recall, count=self.counter.text) if self.recall else None
         self._counters = Counters()
+        self.store = StoreAccess(self._counters)
         self._logs = Logs()
 
     def _own(self) -> None:
@@ -436,7 +438,7 @@ class Memory:
     def __getstate__(self) -> dict[str, Any]:
         left_out = (
             "_pid", "_threads", "_workers", "_conversations", "_lock", "_learned", "_summariser", "_recaller",
-            "_counters", "_count", "_logs",
+            "_counters", "_count", "_logs", "store",
         )  # fmt: skip
         return {name: value for name, value in self.__dict__.items() if name not in left_out}
 

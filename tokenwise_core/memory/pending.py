@@ -22,6 +22,8 @@ log = logging.getLogger("tokenwise.memory")
 
 STORED_AT_EXIT_S = 3.0
 """How long a store that was down is tried once more when the process ends."""
+STORING_S = 10.0
+"""How long what waits behind another thread's storing waits for it."""
 MAX_SESSIONS = 10_000
 """Sessions whose messages wait at most; beyond, those of the one that has waited longest are lost."""
 
@@ -39,6 +41,8 @@ class Pending:
         self.anew = False
         self._owner: Owner | None = None
         self._said = Said()
+        self._storing = threading.Lock()
+        self._edition = 0  # moves on where something takes the place of what waits
 
     @classmethod
     def of(cls, sessions: Sessions, id: str) -> Pending:
@@ -69,23 +73,34 @@ class Pending:
     def forget(self) -> None:
         """Let nothing wait."""
         self.items, self.anew = [], False
+        self._edition += 1
         if _left:
             _let_go(self)
 
     def store(self) -> None:
-        """Store what waits, if the store answers; then others that wait for it are due, too (`store_others`)."""
-        with self.lock:
-            if not self:
+        """Store what waits, in its order, one thread at a time; raises `StoreError`. Do not hold the lock."""
+        if not self._storing.acquire(timeout=STORING_S):
+            raise StoreError(f"{self.sessions.url}: another thread has been storing for long", url=self.sessions.url)
+        try:
+            with self.lock:
+                items, anew, edition = list(self.items), self.anew, self._edition
+            if not items and not anew:
                 return
-            put = self.sessions.replace if self.anew else self.sessions.append
-            try:
-                put(self.id, self.items, owner=self._owner)
-            except StoreError as error:
-                if self._said.is_due("append", error):
-                    log.warning("the session store failed (%s): %d messages wait to be stored", error, len(self.items))
-                _keep(self)
-            else:
-                self.forget()
+            put = self.sessions.replace if anew else self.sessions.append
+            put(self.id, items, owner=self._owner)
+            with self.lock:
+                if edition == self._edition:
+                    self.items, self.anew = self.items[len(items) :], False
+                    if not self.items:
+                        _let_go(self)
+        finally:
+            self._storing.release()
+
+    def failed(self, error: StoreError) -> None:
+        """Keep what waits, though nobody else may hold it any more."""
+        if self._said.is_due("append", error):
+            log.warning("the session store failed (%s): %d messages wait to be stored", error, len(self.items))
+        _keep(self)
 
 
 def others_wait(sessions: Sessions) -> bool:
@@ -94,15 +109,12 @@ def others_wait(sessions: Sessions) -> bool:
 
 
 def store_others(sessions: Sessions) -> None:
-    """Store what waits of other sessions of the same store, which answers again; not of those that are at work."""
+    """Store what waits of other sessions of the same store, which answers again."""
     for one in [one for one in list(_left) if one.sessions.url == sessions.url]:
-        if one.lock.acquire(blocking=False):
-            try:
-                one.store()
-                if one:  # down again
-                    return
-            finally:
-                one.lock.release()
+        try:
+            one.store()
+        except StoreError:  # down again
+            return
 
 
 def _is_elsewhere(sessions: Sessions) -> bool:
@@ -111,7 +123,6 @@ def _is_elsewhere(sessions: Sessions) -> bool:
 
 
 def _keep(pending: Pending) -> None:
-    """Keep what waits, though nobody else may hold it any more."""
     with _lock:
         _left[pending] = None
         lost = next(iter(_left)) if len(_left) > MAX_SESSIONS else None
@@ -153,7 +164,8 @@ def _store_what_waits() -> None:
 
     def store() -> None:
         for pending in left:
-            pending.store()
+            with suppress(StoreError):
+                pending.store()
 
     with suppress(Exception):  # too late, or no thread can be begun any more
         Workers(max_threads=1, name="tokenwise-memory-exit").run(store, STORED_AT_EXIT_S)

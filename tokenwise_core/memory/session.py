@@ -14,7 +14,7 @@ from tokenwise_core.flow import Asker, AsyncAsker
 from tokenwise_core.memory.engine import Memory
 from tokenwise_core.memory.pending import Pending, others_wait, store_others
 from tokenwise_core.memory.request import Prepared, Request
-from tokenwise_core.memory.sessions import Changes, LogRow, Owner
+from tokenwise_core.memory.sessions import Changes, LogItem, LogRow, Owner
 from tokenwise_core.memory.usage import MemoryUsage, usage_of
 from tokenwise_core.memory.view import View
 from tokenwise_core.messages import Message
@@ -45,7 +45,7 @@ class Session:
         self._rows: list[LogRow] = []
         self._views: list[Message] = []
         self._epoch = self._last = 0
-        self._saving = threading.Lock()
+        self._saving, self._reading = threading.Lock(), threading.Lock()
         self._view: View | None = None
         self._version = self._claimed = 0
         self._is_saved = True
@@ -57,7 +57,7 @@ class Session:
         names = ids if ids is not None else [uuid4().hex for _ in messages]
         with self._lock:
             self._pending.add(messages, names, owner=self._owner)
-            self._flush()
+        self._flush()
 
     @property
     def waits(self) -> bool:
@@ -66,8 +66,7 @@ class Session:
 
     def flush(self) -> None:
         """Store what waits, if the store answers."""
-        with self._lock:
-            self._flush()
+        self._flush()
 
     def messages(self) -> list[dict[str, Any]]:
         """Return all messages, those of other processes too."""
@@ -75,21 +74,29 @@ class Session:
 
     def views(self) -> list[Message]:
         """Return core's views of all messages."""
+        self._catch_up()
         with self._lock:
-            self._catch_up()
             return self._viewed()
 
     def _viewed(self) -> list[Message]:
         for row in self._rows[len(self._views) :]:
             self._views.append(replace(self._project(row.data, len(self._views)), at=row.at))
         known = len(self._views)
-        return self._views + [self._project(item.data, known + n) for n, item in enumerate(self._pending.items)]
+        return self._views + [self._project(item.data, known + n) for n, item in enumerate(self._not_stored())]
+
+    def _not_stored(self) -> list[LogItem]:
+        """Return what waits; not what was stored too late for us to know it, and was read since."""
+        items = self._pending.items
+        if not items:
+            return items
+        stored = {row.id for row in self._rows}
+        return [item for item in items if item.id not in stored]
 
     def replace(self, messages: Sequence[Mapping[str, Any]]) -> None:
         """Put *messages* in the place of all."""
         with self._lock:
             self._pending.replace(messages, owner=self._owner)
-            self._catch_up()
+        self._catch_up()
 
     def clear(self) -> None:
         """Forget the session: messages, view, summaries, originals; raises `StoreError` where they are still there."""
@@ -97,31 +104,44 @@ class Session:
             self.memory.sessions.clear(self.id)
             self._pending.forget()
             self._view, self._version, self._is_saved = None, 0, True
-            self._catch_up()
+        self._catch_up()
 
     def _flush(self) -> None:
         if not self._pending:
             return
-        self._pending.store()
-        if not self._pending and others_wait(self.memory.sessions):
-            self.memory.behind(lambda: store_others(self.memory.sessions))
+        sessions = self.memory.sessions
+        try:
+            self.memory.store.ask(sessions, "append", self._pending.store)
+        except StoreError as error:
+            self._pending.failed(error)
+            return
+        if others_wait(sessions):
+            self.memory.behind(lambda: store_others(sessions))
 
     def _catch_up(self) -> None:
+        """Take up what is new in the store, if it answers; do not hold the lock."""
         self._flush()
-        if self._pending.anew:
-            self._rows, self._views, self._epoch, self._last = [], [], 0, 0
-            return
-        try:
-            new: Changes = self.memory.sessions.changes(self.id, after=self._last, epoch=self._epoch)
-        except StoreError as error:
-            if self._said.is_due("read", error):
-                log.warning("the session store failed (%s): going on with what is known here", error)
-            return
-        if new.replaced:
-            self._rows, self._views = [], []
-        self._rows += new.rows
-        self._epoch = new.epoch
-        self._last = new.last_seq
+        with self._reading:
+            with self._lock:
+                if self._pending.anew:
+                    self._rows, self._views, self._epoch, self._last = [], [], 0, 0
+                    return
+                after, epoch = self._last, self._epoch
+            sessions = self.memory.sessions
+            try:
+                new: Changes = self.memory.store.ask(
+                    sessions, "read", lambda: sessions.changes(self.id, after=after, epoch=epoch)
+                )
+            except StoreError as error:
+                if self._said.is_due("read", error):
+                    log.warning("the session store failed (%s): going on with what is known here", error)
+                return
+            with self._lock:
+                if new.replaced:
+                    self._rows, self._views = [], []
+                self._rows += new.rows
+                self._epoch = new.epoch
+                self._last = new.last_seq
 
     # A request --------------------------------------------------------------------------------------------------------
 
@@ -152,9 +172,9 @@ class Session:
 
     def _now(self, more: Sequence[Mapping[str, Any]]) -> tuple[list[dict[str, Any]], list[Message]]:
         """Return all messages and their views, *more* behind them."""
+        self._catch_up()
         with self._lock:
-            self._catch_up()
-            stored = [row.data for row in self._rows] + [dict(item.data) for item in self._pending.items]
+            stored = [row.data for row in self._rows] + [dict(item.data) for item in self._not_stored()]
             views = self._viewed()
         behind = [self._project(message, len(views) + n) for n, message in enumerate(more)]
         return [*stored, *map(dict, more)], [*views, *behind]
@@ -168,17 +188,18 @@ class Session:
         views = self.views()
         with self.memory.using(self.id) as conversation:
             conversation.replace(views)
-            return usage_of(conversation, self._known().holding(conversation))
+            return usage_of(conversation, self._known().holding(conversation), self.memory)
 
     # The view ---------------------------------------------------------------------------------------------------------
 
     def _known(self) -> View:
         """Return the view that goes on: this process's, or one that another has saved since."""
+        sessions = self.memory.sessions
+        try:
+            stored = self.memory.store.ask(sessions, "view", lambda: sessions.view(self.id))
+        except StoreError:
+            stored = None
         with self._lock:
-            try:
-                stored = self.memory.sessions.view(self.id)
-            except StoreError:
-                stored = None
             newest = max(self._version, self._claimed)
             if stored is not None and (self._view is None or stored.version > newest):
                 self._view, self._version = View.from_dict(stored.data), stored.version
@@ -201,8 +222,13 @@ class Session:
                 if view is None or self._is_saved:
                     return
                 self._is_saved, self._claimed = True, expected + 1
+            sessions, data = self.memory.sessions, view.to_dict()
             try:
-                stands = self.memory.sessions.save_view(self.id, view.to_dict(), expected=expected, owner=self._owner)
+                stands = self.memory.store.ask(
+                    sessions,
+                    "save",
+                    lambda: sessions.save_view(self.id, data, expected=expected, owner=self._owner),
+                )
             except StoreError as error:
                 if self._said.is_due("view", error):
                     log.warning("the view of session %s cannot be saved (%s)", self.id, error)

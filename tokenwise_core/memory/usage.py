@@ -5,9 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from tokenwise_core.memory.conversation import Conversation
-from tokenwise_core.memory.view import View
+from tokenwise_core.memory.plan import Keep, Plan, Put, Swap
+from tokenwise_core.memory.swaps import swap
+from tokenwise_core.memory.tool_results import ToolResults
+from tokenwise_core.memory.view import View, planned
+from tokenwise_core.tokens import TokenCounter
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,24 +35,42 @@ class MemoryUsage:
     relative_cost: float | None = None
 
 
-def usage_of(conversation: Conversation, view: View) -> MemoryUsage:
-    """Return what *conversation* holds, and what *view* shows of it."""
+class Shows(Protocol):
+    """What decides how tools' results are shown: a `Memory`."""
+
+    counter: TokenCounter
+    tool_results: ToolResults | None
+
+
+def usage_of(conversation: Conversation, view: View, memory: Shows) -> MemoryUsage:
+    """Return what *conversation* holds, and what *view* shows of it by *memory*."""
     by_role: Counter[str] = Counter()
     for at, message in enumerate(conversation.messages):
         by_role[message.role] += conversation.tokens(at, at + 1)
-    evicted = sum(conversation.tokens(start, stop) for start, stop in view.evicted)
-    summaries = sum(summary.tokens for summary in view.summaries)
-    shown = conversation.total - evicted + summaries
-    slot = view.slot if view.slot is not None and view.slot.text else None
-    behind = conversation.tokens(slot.turn, len(conversation)) if slot else 0  # the slot goes, and they move up
+    plan = _plan(conversation, view, memory)
+    recalled = view.slot.text if view.slot is not None else ""
+    stable = 0
+    for part in plan.parts:
+        if recalled and isinstance(part, Put) and part.text == recalled:
+            break  # the slot goes, and what stands behind it moves up
+        stable += conversation.tokens(part.start, part.stop) if isinstance(part, Keep) else part.tokens
     return MemoryUsage(
         total_tokens=conversation.total,
         messages=len(conversation),
         by_role=dict(by_role),
         has_summary=any(not one.is_note for one in view.summaries),
         summaries=sum(not one.is_note for one in view.summaries),
-        summary_tokens=summaries,
-        shown_tokens=shown + (slot.tokens if slot else 0),
-        stable_tokens=shown - behind,
+        summary_tokens=sum(summary.tokens for summary in view.summaries),
+        shown_tokens=plan.tokens,
+        stable_tokens=stable,
         relative_cost=view.account.relative,
     )
+
+
+def _plan(conversation: Conversation, view: View, memory: Shows) -> Plan:
+    count, tools = memory.counter.text, memory.tool_results or ToolResults()
+
+    def shortened(position: int, kind: str) -> Swap:
+        return swap(conversation, position, kind, count=count, tools=tools, offers_recall=False)
+
+    return planned(view, conversation, swap=shortened)

@@ -55,7 +55,8 @@ class Views:
         if view is not None or not self._stored:
             return view or View()
         try:
-            stored = self._memory.sessions.view(id)
+            sessions = self._memory.sessions
+            stored = self._memory.store.ask(sessions, "view", lambda: sessions.view(id))
         except StoreError as error:
             if self._said.is_due("read", error):
                 log.warning("the session store failed (%s): a conversation begins anew", error)
@@ -82,7 +83,10 @@ class Views:
                 return
             view, version = found
             try:
-                stands = self._memory.sessions.save_view(id, view.to_dict(), expected=version, owner=owner)
+                sessions, data = self._memory.sessions, view.to_dict()
+                stands = self._memory.store.ask(
+                    sessions, "save", lambda: sessions.save_view(id, data, expected=version, owner=owner)
+                )
             except StoreError as error:
                 if self._said.is_due("save", error):
                     log.warning("the view of %s cannot be saved (%s): this process alone knows it", id, error)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tokenwise_core.errors import StoreError
-from tokenwise_core.memory import Memory, Session
+from tokenwise_core.memory import Memory, Session, store_access
 from tokenwise_core.memory.sessions import LogItem, MemorySessions, Owner, SQLiteSessions
 from tokenwise_core.messages import Message
 
@@ -143,6 +144,56 @@ def test_a_forked_child_leaves_what_waits_to_its_parent(tmp_path: Path) -> None:
     assert texts(session) == ["of the parent"]
     path.rmdir()
     assert texts(made(SQLiteSessions(path))) == ["of the parent"]
+
+
+class Locked:
+    """A file of sessions that somebody else is writing to."""
+
+    def __init__(self, path: Path) -> None:
+        self.store = SQLiteSessions(path)
+        self.store.append("other", [LogItem(id="1", data={"t": "x"}, at=0.0)])
+        self._connection = sqlite3.connect(path, isolation_level=None)
+
+    def __enter__(self) -> SQLiteSessions:
+        self._connection.execute("BEGIN IMMEDIATE")
+        return self.store
+
+    def __exit__(self, *_: object) -> None:
+        self._connection.execute("ROLLBACK")
+
+
+@pytest.fixture
+def locked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Locked:
+    monkeypatch.setattr(store_access, "PATIENCE_S", 0.3)
+    return Locked(tmp_path / "sessions.db")
+
+
+def test_a_locked_store_is_waited_for_a_few_times_then_left_alone(locked: Locked) -> None:
+    with locked as store:
+        session = made(store)
+        for n in range(store_access.FAILURES):
+            session.append([{"t": f"{n}"}])
+        asked = session.memory.stats().failures["store: append"]
+        session.append([{"t": "last"}])
+        assert session.memory.stats().failures["store: append"] == asked == store_access.FAILURES
+        assert texts(session) == ["0", "1", "2", "last"]
+
+
+def test_what_was_stored_too_late_comes_once(locked: Locked) -> None:
+    with locked as store:
+        session = made(store)
+        session.append([{"t": "late"}])
+    assert _soon(lambda: [row.data["t"] for row in store.read("s")] == ["late"])
+    assert texts(session) == ["late"]
+    assert texts(made(store)) == ["late"]
+    session.append([{"t": "next"}])
+    assert texts(made(store)) == ["late", "next"]
+
+
+def test_a_failing_store_is_counted(session: Session, store: Failing) -> None:
+    with down(store):
+        session.append([{"t": "a"}])
+    assert session.memory.stats().failures == {"store: append": 1}
 
 
 def _soon(condition: Callable[[], bool]) -> bool:
