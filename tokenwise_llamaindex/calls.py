@@ -185,8 +185,12 @@ def offered(
     tools: Sequence[BaseTool],
     user_msg: str | ChatMessage | None,
     chat_history: list[ChatMessage] | None,
-    **flags: bool,
+    flags: tuple[bool, bool, bool],
 ) -> dict[str, Any]:
-    """Return the arguments of a call with tools; the history copied: some integrations append to the list they get."""
+    """Return the arguments of a call with tools; the history copied: some integrations append to the list they get.
+
+    *flags*: verbose, allow_parallel_tool_calls, tool_required.
+    """
     history = None if chat_history is None else list(chat_history)
-    return {"tools": tools, "user_msg": user_msg, "chat_history": history, **flags}
+    named = dict(zip(("verbose", "allow_parallel_tool_calls", "tool_required"), flags, strict=True))
+    return {"tools": tools, "user_msg": user_msg, "chat_history": history, **named}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Generator, Sequence
+from collections.abc import AsyncGenerator, Generator, Iterable, Mapping, Sequence
+from copy import copy
 from functools import partial
 from typing import Any, Self, cast
 
@@ -30,6 +31,7 @@ from tokenwise_core.errors import BadInput
 from tokenwise_core.memory import Memory
 from tokenwise_core.stack import Lever, Stack
 from tokenwise_llamaindex.cache.lever import CacheLever, Question
+from tokenwise_llamaindex.cache.warming import Answer, Asking, Dictated, warmed
 from tokenwise_llamaindex.calls import Asked, FilledIn, LLMAnswer, LLMCall, asked_by, asked_in, offered
 from tokenwise_llamaindex.memory.lever import MemoryLever
 from tokenwise_llamaindex.recent import Recent
@@ -129,6 +131,35 @@ class TokenwiseLLM(FunctionCallingLLM):
     def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
         """Return the same levers around a copy of the model: what is in flight, and counted, stays one."""
         return type(self)(**{**self._given, "llm": self.inner.model_copy(deep=True)})
+
+    def warm(
+        self,
+        pairs: Iterable[tuple[Asking, Answer]],
+        *,
+        params: Mapping[str, Any] | None = None,
+        progress: bool = True,
+        total: int | None = None,
+    ) -> int:
+        """Store answers in the cache under the keys that the calls will have; return how many.
+
+        What is asked is a text (`complete`), messages (`chat`), or a template with its variables (`predict`); the
+        answer a text or a response. *params* are keywords that the calls will be given (a temperature, tools).
+
+        >>> llm.warm([("How long does a refund take?", "Five working days."), ((template, {"query_str": "…"}), "…")])
+        """
+        lever = next((lever for lever in self._stack.levers if isinstance(lever, CacheLever)), None)
+        if lever is None:
+            raise BadInput("there is no cache to warm: give one, TokenwiseLLM(llm, cache=SemanticCache(…))")
+        double = copy(self)
+        double._stack = Stack(self._stack.levers[: self._stack.levers.index(lever)])  # noqa: SLF001  ours
+        double._model = model = Dictated()  # noqa: SLF001  ours
+        return warmed(
+            lever.cache,
+            pairs,
+            lambda asked, answer: lever.entry(*model.exchange(double, asked, answer, params or {})),
+            progress=progress,
+            total=total,
+        )
 
     # The eight calls --------------------------------------------------------------------------------------------------
 
@@ -321,14 +352,7 @@ class TokenwiseLLM(FunctionCallingLLM):
         tool_required: bool = False,
         **kwargs: Any,
     ) -> ChatResponse:
-        offer = offered(
-            tools,
-            user_msg,
-            chat_history,
-            verbose=verbose,
-            allow_parallel_tool_calls=allow_parallel_tool_calls,
-            tool_required=tool_required,
-        )
+        offer = offered(tools, user_msg, chat_history, (verbose, allow_parallel_tool_calls, tool_required))
         return cast("ChatResponse", self._with_functions().chat_with_tools(**offer, **kwargs))
 
     @override
@@ -342,14 +366,7 @@ class TokenwiseLLM(FunctionCallingLLM):
         tool_required: bool = False,
         **kwargs: Any,
     ) -> ChatResponse:
-        offer = offered(
-            tools,
-            user_msg,
-            chat_history,
-            verbose=verbose,
-            allow_parallel_tool_calls=allow_parallel_tool_calls,
-            tool_required=tool_required,
-        )
+        offer = offered(tools, user_msg, chat_history, (verbose, allow_parallel_tool_calls, tool_required))
         return cast("ChatResponse", await self._with_functions().achat_with_tools(**offer, **kwargs))
 
     @override
@@ -363,14 +380,7 @@ class TokenwiseLLM(FunctionCallingLLM):
         tool_required: bool = False,
         **kwargs: Any,
     ) -> ChatResponseGen:
-        offer = offered(
-            tools,
-            user_msg,
-            chat_history,
-            verbose=verbose,
-            allow_parallel_tool_calls=allow_parallel_tool_calls,
-            tool_required=tool_required,
-        )
+        offer = offered(tools, user_msg, chat_history, (verbose, allow_parallel_tool_calls, tool_required))
         return cast("ChatResponseGen", self._with_functions().stream_chat_with_tools(**offer, **kwargs))
 
     @override
@@ -384,14 +394,7 @@ class TokenwiseLLM(FunctionCallingLLM):
         tool_required: bool = False,
         **kwargs: Any,
     ) -> ChatResponseAsyncGen:
-        offer = offered(
-            tools,
-            user_msg,
-            chat_history,
-            verbose=verbose,
-            allow_parallel_tool_calls=allow_parallel_tool_calls,
-            tool_required=tool_required,
-        )
+        offer = offered(tools, user_msg, chat_history, (verbose, allow_parallel_tool_calls, tool_required))
         return cast("ChatResponseAsyncGen", await self._with_functions().astream_chat_with_tools(**offer, **kwargs))
 
     @override
@@ -405,14 +408,7 @@ class TokenwiseLLM(FunctionCallingLLM):
         tool_required: bool = False,  # by name: LlamaIndex leaves it out for classes whose signature lacks it
         **kwargs: Any,
     ) -> dict[str, Any]:
-        offer = offered(
-            tools,
-            user_msg,
-            chat_history,
-            verbose=verbose,
-            allow_parallel_tool_calls=allow_parallel_tool_calls,
-            tool_required=tool_required,
-        )
+        offer = offered(tools, user_msg, chat_history, (verbose, allow_parallel_tool_calls, tool_required))
         return self._functions()._prepare_chat_with_tools_compat(**offer, **kwargs)  # noqa: SLF001
 
     @override

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, Callable, Generator, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -15,12 +15,13 @@ from llama_index.core.base.response.schema import (
     RESPONSE_TYPE,
     AsyncStreamingResponse,
     PydanticResponse,
+    Response,
     StreamingResponse,
 )
 from llama_index.core.bridge.pydantic import BaseModel
 from llama_index.core.prompts import BasePromptTemplate
 from llama_index.core.prompts.mixin import PromptDictType, PromptMixinType
-from llama_index.core.schema import NodeWithScore, QueryBundle
+from llama_index.core.schema import NodeWithScore, QueryBundle, QueryType
 from typing_extensions import override
 
 from tokenwise_core.cache import CachedAnswer, CacheRequest, Hit, SemanticCache, Ticket
@@ -40,8 +41,9 @@ from tokenwise_llamaindex.cache.identity import (
 )
 from tokenwise_llamaindex.cache.lever import a_cache, begun
 from tokenwise_llamaindex.cache.parameters import model_label, provider_name
-from tokenwise_llamaindex.cache.responses import documents_of, response_from, response_payload
+from tokenwise_llamaindex.cache.responses import dictated, documents_of, response_from, response_payload
 from tokenwise_llamaindex.cache.spending import Spending, total, watched
+from tokenwise_llamaindex.cache.warming import warmed
 
 log = logging.getLogger("tokenwise.cache")
 
@@ -84,8 +86,20 @@ class CachedQueryEngine(BaseQueryEngine):
         super().__init__(callback_manager=getattr(engine, "callback_manager", None))
         self.engine, self.cache = engine, a_cache(cache)
         lever = _QueryLever(engine, cache, name=name, epoch=epoch, tags=tuple(tags), output_cls=output_cls)
-        self._stack = Stack([lever])
+        self._lever, self._stack = lever, Stack([lever])
         self._model = _Answering(engine)
+
+    def warm(
+        self, pairs: Iterable[tuple[QueryType, str | Response]], *, progress: bool = True, total: int | None = None
+    ) -> int:
+        """Store answers to questions in the cache, as if the engine had given them; return how many.
+
+        A `Response` brings its source nodes, under whose documents the answer then stands. Objects are given as JSON.
+        Where an engine does not tell that it streams (a router's), warm it after its first answer.
+
+        >>> engine.warm([("How long does a refund take?", "Five working days.")])
+        """
+        return warmed(self.cache, pairs, self._lever.entry, progress=progress, total=total)
 
     @override
     def _query(self, query_bundle: QueryBundle) -> RESPONSE_TYPE:
@@ -204,6 +218,25 @@ class _QueryLever:
             else:
                 kept.keep(response, _text(response))
         return response
+
+    def entry(self, query: object, answer: object) -> tuple[CacheRequest, CachedAnswer]:
+        """Return what would be stored of a query and its answer; `BadInput` where nothing would be."""
+        if not isinstance(query, str | QueryBundle):
+            raise BadInput(f"the question is a {type(query).__name__}: give a text or a QueryBundle")
+        asked = self._request(QueryBundle(query) if isinstance(query, str) else query)
+        if asked is None:
+            raise BadInput("the question holds an image or an embedding: such a query has no cache")
+        response, text = dictated(answer, output_cls=self._object(), streamed=self._is_streaming())
+        payload = response_payload(response, text)
+        if payload is None:
+            raise BadInput("a source node is of a class of your own, of which something could be lost")
+        return asked, CachedAnswer(
+            text=text,
+            payload=payload,
+            model=None if model_of(self._engine) is None else asked.model,
+            provider=asked.provider,
+            tags=documents_of(response.source_nodes),
+        )
 
     def _request(self, bundle: QueryBundle) -> CacheRequest | None:
         """Return what identifies a query; None for one that is more than text."""

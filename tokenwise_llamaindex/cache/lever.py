@@ -11,7 +11,7 @@ from llama_index.core.base.llms.types import ChatMessage, ChatResponse, ToolCall
 from llama_index.core.bridge.pydantic import BaseModel, ValidationError
 from llama_index.core.output_parsers import PydanticOutputParser
 
-from tokenwise_core.cache import CacheRequest, Hit, SemanticCache, Ticket
+from tokenwise_core.cache import CachedAnswer, CacheRequest, Hit, SemanticCache, Ticket
 from tokenwise_core.errors import BadInput
 from tokenwise_core.stack import Course, Do, Proceed
 from tokenwise_llamaindex import snapshots
@@ -65,6 +65,17 @@ class CacheLever:
             if said is not None and _is_readable(request.asked.output_cls, answer):
                 ticket.complete(said)
             return answer
+
+    def entry(self, call: LLMCall, answer: LLMAnswer) -> tuple[CacheRequest, CachedAnswer]:
+        """Return what would be stored of a call and its answer; `BadInput` where nothing would be."""
+        try:
+            asked = self._request(call)
+        except NoKeyError as error:
+            raise BadInput(f"{error} holds what cannot be compared: such a call has no cache") from error
+        said = kept(call, answer)
+        if said is None:
+            raise BadInput("the answer holds what is not kept (images, sound, calls that only their provider can read)")
+        return asked, said
 
     def _request(self, call: LLMCall) -> CacheRequest:
         """Return what identifies a call, and what it asks; raise `NoKeyError`."""

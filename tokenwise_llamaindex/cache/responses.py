@@ -13,10 +13,11 @@ from llama_index.core.base.response.schema import (
     Response,
     StreamingResponse,
 )
-from llama_index.core.bridge.pydantic import BaseModel
+from llama_index.core.bridge.pydantic import BaseModel, ValidationError
 from llama_index.core.schema import BaseNode, Document, ImageNode, IndexNode, Node, NodeWithScore, TextNode
 
 from tokenwise_core.cache import Hit
+from tokenwise_core.errors import BadInput
 from tokenwise_llamaindex.cache.answers import Unreadable
 from tokenwise_llamaindex.calls import pieces
 
@@ -54,6 +55,27 @@ def response_from(
     if awaited:
         return AsyncStreamingResponse(_awaited(text), source_nodes=nodes, metadata=metadata)
     return StreamingResponse(_read(text), source_nodes=nodes, metadata=metadata)
+
+
+def dictated(
+    answer: object, *, output_cls: type[BaseModel] | None, streamed: bool
+) -> tuple[Response | StreamingResponse | PydanticResponse, str]:
+    """Return an answer that a person gives as the kind of response that an engine makes, and its text."""
+    given = Response(answer) if isinstance(answer, str) else answer
+    if not isinstance(given, Response) or not isinstance(given.response, str):
+        raise BadInput(f"the answer is a {type(answer).__name__}: give a text, or a Response with one")
+    text, nodes, metadata = given.response, given.source_nodes, given.metadata
+    if not text.strip():
+        raise BadInput("the answer is blank")
+    if streamed:
+        return StreamingResponse(_read(text), source_nodes=nodes, metadata=metadata), text
+    if output_cls is None:
+        return given, text
+    try:
+        made = output_cls.model_validate_json(text)
+    except ValidationError as error:
+        raise BadInput(f"the engine answers with objects: the answer is no {output_cls.__name__} as JSON") from error
+    return PydanticResponse(made, source_nodes=nodes, metadata=metadata), made.model_dump_json()
 
 
 def _kind(response: RESPONSE_TYPE) -> str:
