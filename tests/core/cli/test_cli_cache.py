@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.core.cache.harness import QUESTION, REPHRASED, answer, asked, make_cache
-from tokenwise_core.cache.entries import SQLiteEntries
+from tokenwise_core.cache.entries import Codec, SQLiteEntries
 from tokenwise_core.cache.entry import Entry, HitRecord
 from tokenwise_core.cli import main, terminal
 from tokenwise_core.scoping import Scope, scope
@@ -222,6 +222,29 @@ def test_an_unknown_hit_is_one_line(
 ) -> None:
     assert run(entries, *arguments) == 2
     assert "knows no hit 'nope'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("action", "flags"), [("explain", []), ("feedback", ["--wrong"]), ("feedback", ["--right"])])
+def test_a_sealed_hit_is_told_from_an_unknown_one(
+    action: str, flags: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sealed = SQLiteEntries(tmp_path / "s.sqlite", codec=Codec(seal=lambda b: b[::-1], unseal=lambda b: b[::-1]))
+    with make_cache(entries=sealed) as cache:
+        cache.run(asked(), answer)
+        hit = cache.run(asked(), answer).hit
+        assert hit is not None
+        cache.flush()
+        assert run(sealed, action, hit.id, *flags) == 2
+        err = capsys.readouterr().err
+        assert err.count("\n") == 1
+        assert f"holds the hit {hit.id!r}, but it cannot be read without the application's key" in err
+        assert f"cache.feedback({hit.id!r}, ok=False)" in err
+        assert "feedback:right" not in sealed.counts()
+        assert "feedback:wrong" not in sealed.counts()
+        assert run(sealed, action, "nope", *flags) == 2
+        assert "knows no hit 'nope'" in capsys.readouterr().err
+        assert cache.feedback(hit.id, ok=False)  # as the message says
+        assert cache.lookup(asked()).hit is None
 
 
 @pytest.mark.parametrize(
