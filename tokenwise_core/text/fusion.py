@@ -32,21 +32,3 @@ def fused(lists: Sequence[Scores], weights: Sequence[float] | None = None) -> Sc
         raise ValueError(f"weights must sum to more than 0, not {total}")
     mixed = sum(weight * min_max(scores).astype(np.float64) for weight, scores in zip(chosen, lists, strict=True))
     return np.asarray(mixed / total, dtype=np.float32)
-
-
-def reciprocal_ranks(lists: Sequence[Scores], *, damping: int = 60) -> Scores:
-    """Fuse by rank alone: Σ 1 ÷ (*damping* + rank), rank 1 the best (Cormack, Clarke, Büttcher 2009).
-
-    For lists whose scores can't be compared; equal scores share the mean of their ranks.
-    """
-    if not lists:
-        raise ValueError("nothing to fuse: give at least one list of scores")
-    return np.asarray(sum(1.0 / (damping + _ranks(scores)) for scores in lists), dtype=np.float32)
-
-
-def _ranks(scores: Scores) -> NDArray[np.float64]:
-    values, group, sizes = np.unique(-scores, return_inverse=True, return_counts=True)
-    last = np.cumsum(sizes)
-    middle = last - (sizes - 1) / 2
-    assert len(values) == len(middle)
-    return np.asarray(middle[group], dtype=np.float64)

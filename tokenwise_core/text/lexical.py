@@ -87,12 +87,11 @@ class Lexical:
         """Return every text's BM25 score for *query* (0 where no term is shared); a term counts once."""
         return self.weighted_scores(dict.fromkeys(self.terms(query), 1.0))
 
-    def window_scores(self, query: str, size: int = 3) -> Scores:
-        """Score each text by the *size* texts around it (odd), as one text: its own terms, length and frequencies."""
-        return self.weighted_scores(dict.fromkeys(self.terms(query), 1.0), size=size)
-
     def weighted_scores(self, terms: dict[str, float], *, size: int = 1) -> Scores:
-        """Return BM25 scores for *terms* that weigh unequally, over windows of *size* texts."""
+        """Return BM25 scores for *terms* that weigh unequally.
+
+        Each text is scored by the *size* texts around it (odd), as one text: its own terms, length and frequencies.
+        """
         length = len(self)
         known = {term_id: weight for term, weight in terms.items() if (term_id := self._found(term)) is not None}
         if not known:

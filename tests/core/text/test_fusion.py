@@ -1,4 +1,4 @@
-"""Rankings put together by score or by rank."""
+"""Rankings put together by score."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from tokenwise_core.text.fusion import fused, min_max, reciprocal_ranks
+from tokenwise_core.text.fusion import fused, min_max
 
 
 def row(*values: float) -> np.ndarray:
@@ -34,11 +34,6 @@ def test_a_weight_of_zero_is_as_if_the_list_were_not_there() -> None:
     assert fused([row(1, 2, 3), row(9, 1, 1)], [1, 0]).tolist() == [0, 0.5, 1]
 
 
-def test_ranks_forget_how_far_apart_things_are_and_ties_share_theirs() -> None:
-    assert reciprocal_ranks([row(100, 2, 1)]).tolist() == reciprocal_ranks([row(3, 2, 1)]).tolist()
-    assert reciprocal_ranks([row(5, 5, 1)], damping=0).tolist() == pytest.approx([1 / 1.5, 1 / 1.5, 1 / 3])
-
-
 @pytest.mark.parametrize(
     ("lists", "weights", "why"),
     [([], None, "nothing to fuse"), ([row(1, 2)], [1, 2], "1 lists"), ([row(1, 2)], [0], "more than 0")],
@@ -46,8 +41,6 @@ def test_ranks_forget_how_far_apart_things_are_and_ties_share_theirs() -> None:
 def test_what_cannot_be_fused_says_why(lists: list[np.ndarray], weights: list[float] | None, why: str) -> None:
     with pytest.raises(ValueError, match=why):
         fused(lists, weights)
-    with pytest.raises(ValueError, match="nothing to fuse"):
-        reciprocal_ranks([])
 
 
 @given(arrays(np.float32, st.integers(1, 20), elements=st.floats(-1e6, 1e6, width=32)))
