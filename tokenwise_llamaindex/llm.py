@@ -137,10 +137,12 @@ class TokenwiseLLM(FunctionCallingLLM):
         pairs: Iterable[tuple[Asking, Answer]],
         *,
         params: Mapping[str, Any] | None = None,
-        progress: bool = True,
+        progress: bool | None = None,
         total: int | None = None,
     ) -> int:
-        """Store answers in the cache under the keys that the calls will have; return how many.
+        """Store answers in the cache under the keys that the calls will have, with a progress bar in a terminal.
+
+        Returns how many were handed to the store.
 
         What is asked is a text (`complete`), messages (`chat`), or a template with its variables (`predict`); the
         answer a text or a response. *params* are keywords that the calls will be given (a temperature, tools).

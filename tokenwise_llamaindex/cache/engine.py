@@ -90,7 +90,11 @@ class CachedQueryEngine(BaseQueryEngine):
         self._model = _Answering(engine)
 
     def warm(
-        self, pairs: Iterable[tuple[QueryType, str | Response]], *, progress: bool = True, total: int | None = None
+        self,
+        pairs: Iterable[tuple[QueryType, str | Response]],
+        *,
+        progress: bool | None = None,
+        total: int | None = None,
     ) -> int:
         """Store answers to questions in the cache, as if the engine had given them; return how many.
 

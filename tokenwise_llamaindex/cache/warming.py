@@ -66,14 +66,14 @@ def warmed(
     pairs: Iterable[Any],
     entry: Callable[[Any, Any], tuple[CacheRequest, CachedAnswer]],
     *,
-    progress: bool,
+    progress: bool | None,
     total: int | None,
 ) -> int:
-    """Store what *entry* makes of each of *pairs*, with a progress bar; return how many."""
+    """Store what *entry* makes of each of *pairs*, with a progress bar in a terminal; return how many."""
     if not isinstance(pairs, Iterable):
         raise BadInput(f"pairs is {_kind(pairs)}: give a list of (question, answer)")
     hint = length_hint(pairs, 0) if total is None else total
-    return cache.warm(_entries(pairs, entry), progress=None if progress else False, total=hint or None)
+    return cache.warm(_entries(pairs, entry), progress=progress, total=hint or None)
 
 
 def _entries(
