@@ -155,7 +155,7 @@ class Finder:
             and are_current(row.epochs, self.epochs)
             and is_capable(row.capability, ticket.request.capability)
         ]
-        found = [self._neighbour(row, ticket, scores[row.seq], now) for row in rows]
+        found = [self._neighbour(row, ticket, scores[row.seq]) for row in rows]
         return tuple(sorted(found, key=lambda neighbour: -neighbour.similarity))
 
     def _reading(self, row: Candidate) -> Reading:
@@ -164,7 +164,7 @@ class Finder:
             return Reading.from_json(row.reading)
         return read(row.query, protected=self._policy.protected)
 
-    def _neighbour(self, row: Candidate, ticket: Ticket, score: float, now: float) -> Neighbour:
+    def _neighbour(self, row: Candidate, ticket: Ticket, score: float) -> Neighbour:
         similarity = score if row.vector is None or ticket.vector is None else float(np.dot(row.vector, ticket.vector))
         return Neighbour(
             seq=row.seq,

@@ -170,7 +170,7 @@ class Keeper:
         labels: list[Label] = []
         marks: dict[int, tuple[int, int]] = {}
         for insert in inserts:
-            self._judge_would_be(insert, labels)
+            self._judge_would_be(insert)
             entries.append(self._finished(insert, labels, marks))
         corrects = any(self._corrects(insert) for insert in inserts)
         seqs = finder.entries.put(entries)
@@ -264,7 +264,7 @@ class Keeper:
         embedder = self._finder().embedder
         return "" if embedder is None else embedder.id
 
-    def _judge_would_be(self, insert: Insert, labels: list[Label]) -> None:
+    def _judge_would_be(self, insert: Insert) -> None:
         """Compare the model's answer with the one that a cache in the shadow would have served."""
         would_be = insert.ticket.would_be
         if would_be is None or would_be.kind != "semantic":
