@@ -8,16 +8,18 @@ from collections.abc import Sequence
 from langchain_core.chat_history import BaseChatMessageHistory
 from langchain_core.messages import BaseMessage
 
+from tokenwise_core import process
 from tokenwise_core.memory.engine import Memory
 from tokenwise_core.memory.usage import MemoryUsage
 from tokenwise_core.switch import enabled
-from tokenwise_langchain.memory.log import log_of
+from tokenwise_langchain.memory.log import Log, log_of, owner_named
+from tokenwise_langchain.memory.reopened import Reopened
 from tokenwise_langchain.memory.summarizer import LanguageModel
 from tokenwise_langchain.memory.turns import Reading, reading
 from tokenwise_langchain.runs import Guard
 
 
-class SummaryBufferHistory(BaseChatMessageHistory):
+class SummaryBufferHistory(Reopened, BaseChatMessageHistory):
     """The history of one session, kept in *memory*'s session store: all of it, and shown as far as it pays.
 
     >>> memory = Memory(target_tokens=2_000, sessions="sqlite:///sessions.sqlite")
@@ -33,6 +35,8 @@ class SummaryBufferHistory(BaseChatMessageHistory):
     `SummaryBufferMiddleware`.
     """
 
+    opened = frozenset({"_pid", "_opened", "_guard"})
+
     def __init__(
         self,
         session_id: str,
@@ -44,7 +48,19 @@ class SummaryBufferHistory(BaseChatMessageHistory):
         super().__init__()
         self.session_id, self.memory = session_id, memory
         self._summarizer, self._fixed_tokens = summarizer, fixed_tokens
-        self._log, self._guard = log_of(memory, session_id), Guard("memory")
+        self._owner = owner_named()
+        self._begin()
+
+    def _begin(self) -> None:
+        self._pid = process.pid
+        self._opened, self._guard = log_of(self.memory, self.session_id, self._owner), Guard("memory")
+
+    @property
+    def _log(self) -> Log:
+        """The session's log in this process: a forked child opens its own."""
+        if self._pid != process.pid:
+            self._begin()
+        return self._opened
 
     @property
     def messages(self) -> list[BaseMessage]:  # type: ignore[override]  # the base declares an attribute, or property

@@ -9,6 +9,7 @@ from typing import Any
 
 from langchain_core.messages import BaseMessage
 
+from tokenwise_core import process
 from tokenwise_core.errors import BadInput
 from tokenwise_core.memory.conversation import Conversation
 from tokenwise_core.memory.engine import Memory
@@ -56,8 +57,17 @@ class Keeper:
     def __init__(self, memory: Memory, *, stored: bool = False) -> None:
         if not isinstance(memory, Memory):
             raise BadInput(f"memory is {memory!r}: give a Memory, such as Memory(target_tokens=4000)")
-        self.memory = memory
-        self._mirrors, self._views = Mirrors(memory), Views(memory, stored=stored)
+        self.memory, self._stored = memory, stored
+        self._begin()
+
+    def _begin(self) -> None:
+        self._pid = process.pid
+        self._mirrors, self._views = Mirrors(self.memory), Views(self.memory, stored=self._stored)
+
+    def _own(self) -> None:
+        """Begin anew in a forked child: a lock that another thread held is never let go there."""
+        if self._pid != process.pid:
+            self._begin()
 
     def show(
         self,
@@ -69,6 +79,7 @@ class Keeper:
         view: View | None = None,
     ) -> Kept:
         """Return what to send of *messages*; *view* is what was derived before, where the framework keeps it."""
+        self._own()
         if view is None and session is not None:
             self._views.read(session)
         with self._mirrors.using(session, messages) as (conversation, mirror):
@@ -87,6 +98,7 @@ class Keeper:
         view: View | None = None,
     ) -> Kept:
         """Do the same without blocking the event loop."""
+        self._own()
         if view is None and session is not None and self._views.must_read(session):
             await self.memory.work(lambda: self._views.read(session))
         await self.memory.loaded()
@@ -98,6 +110,7 @@ class Keeper:
 
     def learn(self, session: str | None, kept: Kept, usage: Usage | None, summarizer: SummarizerOf) -> None:
         """Note that the answer has come; begins the summary that is due."""
+        self._own()
         if session is not None:
             self._views.keep(session, kept.prepared.view)
         asked = summarizer(kept.unmarked) if kept.prepared.made is not None else None
@@ -112,6 +125,7 @@ class Keeper:
 
     def find(self, session: str | None, messages: Sequence[BaseMessage], query: str, *, view: View | None) -> str:
         """Return what left the context of *messages* and answers *query*; "" where nothing does."""
+        self._own()
         with self._mirrors.using(session, messages) as (conversation, _):
             return self.memory.recalled(conversation, view or self._views.of(conversation), query)
 

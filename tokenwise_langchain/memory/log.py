@@ -155,9 +155,13 @@ class Log:
         return self._objects
 
 
-def log_of(memory: Memory, session_id: str) -> Log:
-    """Return the log of a session, the same for all who ask in this process, whose owner the scope in force names."""
+def owner_named() -> Owner | None:
+    """Return whose sessions are that begin here, by the scope in force; None where it names nobody."""
     known = current_scope()
-    owner = Owner(application=known.application, user=known.user) if known.application or known.user else None
+    return Owner(application=known.application, user=known.user) if known.application or known.user else None
+
+
+def log_of(memory: Memory, session_id: str, owner: Owner | None) -> Log:
+    """Return the log of *owner*'s session, the same for all who ask in this process."""
     log: Log = memory.log((session_id, owner), lambda: Log(memory, session_id, owner))
     return log

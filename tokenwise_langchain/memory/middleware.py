@@ -29,6 +29,7 @@ from tokenwise_langchain.memory.keeper import Keeper, Kept, SummarizerOf
 from tokenwise_langchain.memory.models import is_played, named, price_ratio, usage_of
 from tokenwise_langchain.memory.naming import SessionOf, session_of
 from tokenwise_langchain.memory.recalling import STATE, recalling_tool
+from tokenwise_langchain.memory.reopened import Reopened
 from tokenwise_langchain.memory.summarizer import Model, Shown, Summarizer
 from tokenwise_langchain.runs import Guard, traced
 
@@ -58,7 +59,7 @@ class _Call:
     summarizer: SummarizerOf
 
 
-class SummaryBufferMiddleware(AgentMiddleware[MemoryState, Any, Any]):
+class SummaryBufferMiddleware(Reopened, AgentMiddleware[MemoryState, Any, Any]):
     """Shows an agent's model a shorter conversation where that pays, and one that fits in any case.
 
     >>> agent = create_agent(model, tools, middleware=[SummaryBufferMiddleware(Memory(target_tokens=4_000))])
@@ -81,6 +82,7 @@ class SummaryBufferMiddleware(AgentMiddleware[MemoryState, Any, Any]):
     state_schema = MemoryState
     transformers = (InternalCallTransformer,)
     place = "memory"
+    opened = frozenset({"_keeper", "_fixed", "_guard", "tools"})
 
     def __init__(
         self,
@@ -93,11 +95,15 @@ class SummaryBufferMiddleware(AgentMiddleware[MemoryState, Any, Any]):
     ) -> None:
         super().__init__()
         self.memory = memory or Memory()
-        self._keeper = Keeper(self.memory)
         self._summarizer, self._session, self._name = summarizer, session, name
+        self._offers_recall = recall_tool
+        self._begin()
+
+    def _begin(self) -> None:
+        self._keeper = Keeper(self.memory)
         self._fixed = FixedTokens(self.memory)
         self._guard = Guard("memory")
-        self.tools = [recalling_tool(self._keeper, session)] if recall_tool else []
+        self.tools = [recalling_tool(self._keeper, self._session)] if self._offers_recall else []
 
     @property
     def name(self) -> str:

@@ -16,19 +16,21 @@ from langchain_core.runnables import Runnable, RunnableConfig
 from langchain_core.runnables.config import ensure_config
 from langchain_core.runnables.utils import ConfigurableFieldSpec
 
+from tokenwise_core import process
 from tokenwise_core.memory.engine import Memory
 from tokenwise_core.memory.request import Prepared, Request
 from tokenwise_core.switch import enabled
 from tokenwise_langchain.memory.keeper import Keeper, Kept
 from tokenwise_langchain.memory.models import answered_by, usage_of
 from tokenwise_langchain.memory.naming import SessionOf, session_of
+from tokenwise_langchain.memory.reopened import Reopened
 from tokenwise_langchain.memory.summarizer import LanguageModel, Shown, Summarizer
 from tokenwise_langchain.runs import Guard
 
 _KEPT = 512
 
 
-class SummaryBufferRunnable(Runnable[LanguageModelInput, list[BaseMessage]]):
+class SummaryBufferRunnable(Reopened, Runnable[LanguageModelInput, list[BaseMessage]]):
     """Takes all messages of a conversation, returns those that the model is to be shown.
 
     >>> chain = prompt | SummaryBufferRunnable(Memory(target_tokens=4_000), summarizer=cheap) | model
@@ -43,6 +45,8 @@ class SummaryBufferRunnable(Runnable[LanguageModelInput, list[BaseMessage]]):
     its message, where that comes back with the next request. In an agent, use `SummaryBufferMiddleware`.
     """
 
+    opened = frozenset({"_pid", "_keeper", "_sent", "_lock", "_guard"})
+
     def __init__(
         self,
         memory: Memory | None = None,
@@ -54,6 +58,10 @@ class SummaryBufferRunnable(Runnable[LanguageModelInput, list[BaseMessage]]):
     ) -> None:
         self.memory, self.name = memory or Memory(), name
         self._summarizer, self._session, self._fixed_tokens = summarizer, session, fixed_tokens
+        self._begin()
+
+    def _begin(self) -> None:
+        self._pid = process.pid
         self._keeper = Keeper(self.memory, stored=True)
         self._sent: LRUCache[str, tuple[Prepared, int]] = LRUCache(_KEPT)
         self._lock = threading.Lock()
@@ -119,6 +127,8 @@ class SummaryBufferRunnable(Runnable[LanguageModelInput, list[BaseMessage]]):
 
     def _asked(self, session: str | None, messages: Sequence[BaseMessage]) -> Request:
         """Return what core must know of the request; what the last answer reports is learnt on the way."""
+        if self._pid != process.pid:  # a forked child, where a lock that another thread held is never let go
+            self._begin()
         answer = next((one for one in reversed(messages) if isinstance(one, AIMessage)), None)
         with self._lock:
             before = self._sent.pop(session, None) if session is not None else None
