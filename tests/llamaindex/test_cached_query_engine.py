@@ -150,6 +150,18 @@ def test_a_truncated_answer_is_not_kept(clerk: Any, cache: SemanticCache, handbo
     assert len(inner.calls) == 2
 
 
+@pytest.mark.parametrize("streaming", [False, True])
+def test_an_answer_that_says_nothing_is_not_kept(
+    streaming: bool, clerk: Any, cache: SemanticCache, handbook: VectorStoreIndex
+) -> None:
+    inner = clerk(" ")
+    cached = CachedQueryEngine(handbook.as_query_engine(llm=inner, streaming=streaming), cache=cache)
+    for _ in range(2):
+        ask(cached, "query")
+    assert len(inner.calls) == 2
+    assert cache.stats().refused == {"empty": 2}
+
+
 def test_that_nothing_was_found_is_not_kept(clerk: Any, cache: SemanticCache) -> None:
     index = VectorStoreIndex([], embed_model=MockEmbedding(8))
     for streaming in (False, True):

@@ -172,7 +172,7 @@ def test_a_replayed_stream_has_deltas_and_cumulative_messages_like_a_real_one(cl
     assert all(chunk.additional_kwargs["tokenwise"]["cache"] == "exact" for chunk in replayed)
 
 
-@pytest.mark.parametrize("text", ["", "word", "two  blanks", "line\n\nline", " around ", "word " * 5_000])
+@pytest.mark.parametrize("text", ["word", "two  blanks", "line\n\nline", " around ", "word " * 5_000])
 def test_every_text_is_replayed_whole_in_at_least_one_and_not_too_many_chunks(
     text: str, clerk: Any, cache: SemanticCache
 ) -> None:
@@ -212,6 +212,25 @@ async def test_an_awaited_stream_is_kept_only_when_it_has_ended_normally(clerk: 
         pass
     assert len(inner.calls) == 2
     await llm.achat(user())
+    assert len(inner.calls) == 2
+
+
+@pytest.mark.parametrize("call", CHATS + COMPLETIONS)
+def test_an_answer_that_says_nothing_is_not_kept(call: Call, clerk: Any, cache: SemanticCache) -> None:
+    inner = clerk(" ")
+    llm = TokenwiseLLM(inner, cache=cache)
+    assert {call(llm, QUESTION).strip() for _ in range(2)} == {""}
+    assert len(inner.calls) == 2
+    assert cache.stats().refused == {"empty": 2}
+
+
+def test_what_was_only_thought_is_no_answer(clerk: Any, cache: SemanticCache) -> None:
+    inner = clerk(
+        lambda _m, _p: ChatMessage(role="assistant", blocks=[ThinkingBlock(content="Hm."), TextBlock(text="")])
+    )
+    llm = TokenwiseLLM(inner, cache=cache)
+    for _ in range(2):
+        llm.chat(user())
     assert len(inner.calls) == 2
 
 
@@ -355,7 +374,8 @@ def test_thoughts_come_back_without_the_ids_that_only_their_conversation_knows(
     clerk: Any, cache: SemanticCache
 ) -> None:
     thought = ThinkingBlock(content="Hm.", additional_information={"id": "rs_1", "signature": "s"})
-    llm = TokenwiseLLM(clerk(lambda _m, _p: ChatMessage(role="assistant", blocks=[thought])), cache=cache)
+    message = ChatMessage(role="assistant", blocks=[thought, TextBlock(text="Five.")])
+    llm = TokenwiseLLM(clerk(lambda _m, _p: message), cache=cache)
     llm.chat(user())
     block = llm.chat(user()).message.blocks[0]
     assert isinstance(block, ThinkingBlock)

@@ -56,7 +56,7 @@ def kept(call: LLMCall, answer: LLMAnswer) -> CachedAnswer | None:
     data = call.asked.output_cls is not None  # a "call" of the schema of an answer: nothing is going to be done
     return CachedAnswer(
         text="\n".join(call.arguments for call in calls) if data and calls else answered.answer.text,
-        payload=payload,
+        payload=payload if calls or not _is_blank(response) else {},  # of neither text nor payload: core refuses it
         model=answered.response_model or call.llm.metadata.model_name,
         provider=provider_name(call.llm),
         usage=answered.usage,
@@ -91,6 +91,16 @@ def served(call: LLMCall, hit: Hit) -> LLMAnswer:
     role = MessageRole(payload.get("role", "assistant"))
     message = ChatMessage(role=role, blocks=blocks, additional_kwargs=extra)
     return LLMAnswer(response=ChatResponse(message=message, raw=raw, logprobs=logprobs, additional_kwargs=marks))
+
+
+def _is_blank(response: ChatResponse | CompletionResponse) -> bool:
+    """Say whether a response says nothing; what was only thought is not said."""
+    if isinstance(response, CompletionResponse):
+        return not response.text.strip()
+    return not any(
+        block.text.strip() if isinstance(block, TextBlock) else not isinstance(block, ThinkingBlock)
+        for block in response.message.blocks
+    )
 
 
 def _chat_payload(response: ChatResponse) -> dict[str, Any] | None:

@@ -354,7 +354,7 @@ class _Kept:
         named = [answered.response_model for answered in said if answered.response_model]
         return CachedAnswer(
             text=text,
-            payload=payload,
+            payload=payload if text.strip() else {},  # core refuses what has neither text nor payload, and counts it
             model=named[-1] if named else None if llm is None else model_label(llm),
             provider=None if llm is None else provider_name(llm),
             usage=total(answered.usage for answered in said),
