@@ -17,6 +17,7 @@ from pydantic import ConfigDict, Field, model_validator
 
 from tokenwise_core.errors import BadInput
 from tokenwise_core.memory.engine import Memory
+from tokenwise_core.memory.usage import MemoryUsage
 from tokenwise_langchain.memory.applied import is_ours
 from tokenwise_langchain.memory.history import SummaryBufferHistory
 
@@ -60,7 +61,7 @@ class TokenwiseSummaryMemory(BaseChatMemory):
 
     @property
     def history(self) -> SummaryBufferHistory:
-        """The session: `full_messages()` is all of it, `usage()` its tokens."""
+        """The session: `full_messages()` is all of it."""
         assert isinstance(self.chat_memory, SummaryBufferHistory)
         return self.chat_memory
 
@@ -90,6 +91,10 @@ class TokenwiseSummaryMemory(BaseChatMemory):
     async def aload_memory_variables(self, inputs: dict[str, Any]) -> dict[str, Any]:
         """Do the same without blocking the event loop."""
         return await asyncio.to_thread(self.load_memory_variables, inputs)
+
+    def usage(self) -> MemoryUsage:
+        """Return what the session holds and shows: tokens in all, by role, summaries, stable prefix."""
+        return self.history.usage()
 
     def prune(self) -> None:
         """Do nothing: what is shown is decided when it is asked for."""

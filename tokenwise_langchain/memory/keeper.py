@@ -16,6 +16,7 @@ from tokenwise_core.memory.engine import Memory
 from tokenwise_core.memory.plan import Plan
 from tokenwise_core.memory.request import Prepared, Request
 from tokenwise_core.memory.situation import Situation
+from tokenwise_core.memory.usage import MemoryUsage, usage_of
 from tokenwise_core.memory.view import View
 from tokenwise_core.memory.views import Views
 from tokenwise_core.usage.events import Usage
@@ -128,6 +129,14 @@ class Keeper:
         self._own()
         with self._mirrors.using(session, messages) as (conversation, _):
             return self.memory.recalled(conversation, view or self._views.of(conversation), query)
+
+    def usage(self, session: str | None, messages: Sequence[BaseMessage], *, view: View | None = None) -> MemoryUsage:
+        """Return what *messages* hold, and what *view*, or the one known of *session*, shows of them."""
+        self._own()
+        if view is None:
+            view = View() if session is None else self._views.read(session)
+        with self._mirrors.using(None, messages) as (conversation, _):  # the session's own stays as it is
+            return usage_of(conversation, view.holding(conversation), self.memory)
 
     def _kept(self, prepared: Prepared, messages: Sequence[BaseMessage], mirror: Mirror) -> Kept:
         shown = applied(prepared.plan, messages, mark=prepared.mark, copies=mirror.copies)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, NotRequired
 
@@ -17,11 +17,14 @@ from langchain.agents.middleware.types import (
     PrivateStateAttr,
 )
 from langchain_core.language_models import BaseChatModel
-from langchain_core.runnables.config import ensure_config
+from langchain_core.messages.utils import convert_to_messages
+from langchain_core.runnables.config import RunnableConfig, ensure_config
 from langgraph.types import Command
 
+from tokenwise_core.errors import BadInput
 from tokenwise_core.memory.engine import Memory
 from tokenwise_core.memory.request import Request
+from tokenwise_core.memory.usage import MemoryUsage
 from tokenwise_core.memory.view import View
 from tokenwise_core.switch import enabled
 from tokenwise_langchain.memory.fixed import FixedTokens
@@ -114,6 +117,21 @@ class SummaryBufferMiddleware(Reopened, AgentMiddleware[MemoryState, Any, Any]):
     def errors(self) -> int:
         """How many calls went on without us, because the adapter failed; what failed in core, `memory.stats()` says."""
         return self._guard.errors
+
+    def usage(self, state: Mapping[str, Any], config: RunnableConfig | None = None) -> MemoryUsage:
+        """Return what an agent's *state* holds and shows: tokens in all, by role, summaries, stable prefix.
+
+        >>> middleware.usage(agent.get_state(config).values)
+
+        What `invoke` returns lacks the private part, in which the view stands: then *config* names the thread, whose
+        view this process may know; where it does not, all is taken to be shown.
+        """
+        messages = state.get("messages") if isinstance(state, Mapping) else None
+        if messages is None:
+            raise BadInput("state holds no messages: give the agent's state, such as agent.get_state(config).values")
+        derived, known = state.get(STATE), convert_to_messages(messages)
+        session = session_of(self._session, ensure_config(config), known)
+        return self._keeper.usage(session, known, view=View.from_dict(derived) if derived else None)
 
     def wrap_model_call(self, request: ModelRequest[Any], handler: Handler) -> Response:
         """Let the model answer what memory makes of the request."""

@@ -19,6 +19,7 @@ from langchain_core.runnables.utils import ConfigurableFieldSpec
 from tokenwise_core import process
 from tokenwise_core.memory.engine import Memory
 from tokenwise_core.memory.request import Prepared, Request
+from tokenwise_core.memory.usage import MemoryUsage
 from tokenwise_core.switch import enabled
 from tokenwise_langchain.memory.keeper import Keeper, Kept
 from tokenwise_langchain.memory.models import answered_by, usage_of
@@ -71,6 +72,14 @@ class SummaryBufferRunnable(Reopened, Runnable[LanguageModelInput, list[BaseMess
     def errors(self) -> int:
         """How many lists went through as they were, because the adapter failed."""
         return self._guard.errors
+
+    def usage(self, input: LanguageModelInput, config: RunnableConfig | None = None) -> MemoryUsage:
+        """Return what a conversation holds and shows: tokens in all, by role, summaries, stable prefix.
+
+        *input* is all of it, *config* names its session, as for `invoke`; without a session all is taken to be shown.
+        """
+        messages = _messages(input)
+        return self._keeper.usage(session_of(self._session, ensure_config(config), messages), messages)
 
     @property
     def config_specs(self) -> list[ConfigurableFieldSpec]:
