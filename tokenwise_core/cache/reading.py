@@ -11,6 +11,7 @@ from typing import Any, Self
 
 from tokenwise_core.cache import roles
 from tokenwise_core.cache.amounts import NUMBER_WORDS, amounts
+from tokenwise_core.cache.letter_case import letter_case
 from tokenwise_core.cache.lexicon import NAMES, OPPOSITES, stem
 from tokenwise_core.cache.scan import Scan, names, scan
 from tokenwise_core.cache.words import (
@@ -26,7 +27,7 @@ from tokenwise_core.cache.words import (
     WH,
 )
 
-RULES = 1
+RULES = 2
 """Version of how questions are read: raised when the same text would be read another way."""
 
 
@@ -36,10 +37,11 @@ class Reading:
 
     *plain* is the text folded to lower-case words, contractions spelt out; *words* are those words in order, amounts
     joined; *stems* the stems of the content words in order; *sequence* all words whose order tells something.
-    *english* is False where the word lists do not apply: then only *numbers*, *quotes*, *identifiers* and *protected*
-    are filled. *negations* are the stems that are negated; *asides* the stems of an example that the question itself
-    does not speak of; *asks* whether "who" is the subject or the object; *passive* patient and agent. The other fields
-    are named after what `roles` finds.
+    *english* is False where the word lists do not apply: then only *numbers*, *quotes*, *identifiers*, *protected*,
+    *signs* and *marks* are filled. *negations* are the stems that are negated; *asides* those of an example that the
+    question itself does not speak of; *asks* whether "who" is the subject or the object; *passive* patient and agent.
+    *signs* are the operators; *marks* what `letter_case` finds; *cased* whether any capital tells something. The other
+    fields are named after what `roles` finds.
     """
 
     plain: str
@@ -50,7 +52,6 @@ class Reading:
     quotes: frozenset[str] = frozenset()
     identifiers: frozenset[str] = frozenset()
     protected: frozenset[str] = frozenset()
-    negated: bool = False
     question_word: str = ""
     asks: str = ""
     english: bool = True
@@ -66,6 +67,9 @@ class Reading:
     passive: tuple[str, ...] = ()
     sequence: tuple[str, ...] = ()
     asides: frozenset[str] = frozenset()
+    signs: tuple[str, ...] = ()
+    marks: tuple[str, ...] = ()
+    cased: bool = True
 
     def to_json(self) -> dict[str, Any]:
         """Return JSON that `from_json` reads; what is empty, or follows from the words, is left out."""
@@ -119,7 +123,13 @@ def read(text: str, *, protected: Sequence[str] = ()) -> Reading:
         "identifiers": frozenset(found.codes),
         "protected": _protected(text, tuple(protected)) if protected else frozenset[str](),
     }
-    if not _english(found):
+    is_english, is_shouted = _english(found), len(found.capitals) > 1 and text.isupper()
+    if found.signs:
+        verbatim["signs"] = tuple(found.signs)
+    if found.capitals or found.mixed:
+        verbatim["marks"] = letter_case(found, is_english=is_english, is_shouted=is_shouted)
+    verbatim["cased"] = bool(found.capitals) and not is_shouted
+    if not is_english:
         return Reading(words=tuple(words), english=False, **verbatim)
     return Reading(
         words=tuple(joined),
@@ -132,11 +142,9 @@ def read(text: str, *, protected: Sequence[str] = ()) -> Reading:
 def _meaning(words: Sequence[str], found: Scan) -> dict[str, Any]:
     """Return the fields that the English lists give."""
     stems = tuple(stem(word) for word in words if word not in STOP and word not in FILLERS)
-    negated = roles.negations(words)
     return {
         "stems": stems,
-        "negations": negated,
-        "negated": len(negated) % 2 == 1,
+        "negations": roles.negations(words),
         "question_word": _question_word(words),
         "asks": roles.asks(words),
         "poles": _poles(words),

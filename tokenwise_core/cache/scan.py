@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from tokenwise_core.cache.amounts import NUMBER_WORDS, SIGNS, figure
-from tokenwise_core.cache.words import CLITICS, CONTRACTIONS, DATED, ENGLISH, FILLERS, STOP
+from tokenwise_core.cache.words import BETWEEN, CLITICS, CONTRACTIONS, DATED, ENGLISH, FILLERS, OPERATORS, STOP
 
 _FOLD = str.maketrans({
     "’": "'", "‘": "'", "ʼ": "'", "′": "'", "`": "`", "“": '"', "”": '"', "„": '"', "«": '"', "»": '"',
@@ -32,11 +32,16 @@ _VERBATIM = re.compile(
     """,
     re.VERBOSE,
 )
-_VERBATIM_SIGNS = re.compile(r"[`@/\\=+*^<>]|\w\.\w|\d-\d")
+_VERBATIM_SIGNS = re.compile(r"[`@/\\=+*^<>]|\w\.\w|\d ?- ?\d")
 _CHUNK = re.compile(
-    r"\ue000\d+\ue001|[$€£¥₹%&]|[.!?;:\n]+|(?<!\S)-\d[\w.]{0,40}"
-    r"|\w+(?:[-'.:/&]\w+|,\d{3}(?!\d))*(?:\+\+|\#)?"
-    r"|[+=<>^]+|(?<=\w)\*(?=\w)|(?<=\w\ )\*(?=\ \w)|[^\x00-\x7f\w\s]"
+    r"\w+(?:[-'.:/&]\w+|,\d{3}(?!\d))*(?:\+\+|\#)?"
+    r"|[.?;:\n][.!?;:\n]*"
+    r"|\ue000\d+\ue001|[$€£¥₹%&]"
+    r"|!(?:=+|(?<![\w!?.)\"']!)(?:[A-Za-z_]\w{0,40}|\()|[.!?;:\n]*)"  # "!x", "!(a)": not, and no end of a sentence
+    r"|-(?:(?<!\S-)\d[\w.]{0,40}"
+    r"|(?<![^\s(\[=,:+*/<>]-)-?[A-Za-z]\w{0,40}"  # "-x", "grep -r", "--force"
+    r"|(?<=\w\ -)(?=\ (?:\d|\w\b|\()))"
+    r"|[+=<>^]+|\*(?:(?<=\w\*)(?=\w)|(?<=\w\ \*)(?=\ \w))|/(?<=\w\ /)(?=\ (?:\d|\w\b|\())|[^\x00-\x7f\w\s]"
 )
 _QUOTED = re.compile(r'(?<!")"++([^"\n]{2,80})"|(?<![\w])\'([^\'\n]{2,80})\'(?!\w)')
 _STOPS = frozenset(".!?;:\n")
@@ -44,13 +49,19 @@ _STOPS = frozenset(".!?;:\n")
 
 @dataclass(slots=True)
 class Scan:
-    """What one pass over a text finds. *starts* are the indices in *words* at which a sentence begins."""
+    """What one pass over a text finds. *starts* are the indices in *words* at which a sentence begins.
+
+    *capitals* are the words of letters only that have one, *mixed* the other chunks; *signs* the operators among the
+    words.
+    """
 
     words: list[str] = field(default_factory=list)
     starts: list[int] = field(default_factory=lambda: [0])
     capitals: dict[int, str] = field(default_factory=dict)
     codes: list[str] = field(default_factory=list)
     quotes: list[str] = field(default_factory=list)
+    mixed: list[str] = field(default_factory=list)
+    signs: list[str] = field(default_factory=list)
 
 
 def scan(text: str) -> Scan:
@@ -67,12 +78,38 @@ def scan(text: str) -> Scan:
             _word(chunk, found)
         elif chunk[0] == "\ue000":
             found.words.append(found.codes[int(chunk[1:-1])])
-        elif chunk[0] in _STOPS:
+        elif chunk[0] in _STOPS and chunk[-1] in _STOPS:
             if found.starts[-1] != len(found.words):
                 found.starts.append(len(found.words))
         else:
             _odd(chunk, found)
+    if "a" in found.words:
+        _variables(found.words)
     return found
+
+
+def _variables(words: list[str]) -> None:
+    """Write "a." for an "a" that is no article: "subtract a from b", "divide b by a"."""
+    for at, word in enumerate(words):
+        if word == "a" and (_is_first(words, at) or (at > 1 and _is_second(words, at))):
+            words[at] = "a."
+
+
+def _is_first(words: list[str], at: int) -> bool:
+    """Say whether something between two variables follows, and the other variable."""
+    return len(words) > at + 2 and words[at + 1] in BETWEEN and _is_term(words[at + 2])
+
+
+def _is_second(words: list[str], at: int) -> bool:
+    """Say whether a variable, and something between two, stand before, and nothing follows that has an article."""
+    if words[at - 1] not in BETWEEN or not _is_term(words[at - 2]):
+        return False
+    after = words[at + 1] if len(words) > at + 1 else ""
+    return not after or after in STOP or after in OPERATORS
+
+
+def _is_term(word: str) -> bool:
+    return (len(word) == 1 and word.isalnum()) or word.isdecimal() or word == "a."
 
 
 def _word(chunk: str, found: Scan) -> None:
@@ -117,8 +154,10 @@ def _is_label(found: Scan) -> bool:
 def _odd(chunk: str, found: Scan) -> None:
     """Read a chunk that is not letters only: a sign, an apostrophe, a hyphen, a figure, a code."""
     low = chunk.lower()
-    if low in SIGNS or low[0] in "%+=<>^*":
+    if low in SIGNS or low[0] == "%":
         found.words.append(low)
+    elif low[0] in "+=<>^*!/-" and not low[-1].isdecimal():
+        _sign(chunk, found)
     elif low == "&":
         found.words.append("and")
     elif not (low[0].isalnum() or low[0] in "-_"):
@@ -127,6 +166,8 @@ def _odd(chunk: str, found: Scan) -> None:
     elif "'" in low:
         _apostrophe(chunk, low, found)
     elif any(letter.isdecimal() for letter in low):
+        if low != chunk:
+            found.mixed.append(chunk)
         _figure(low, found)
     elif "_" in low or low[-1] in "+#":
         found.codes.append(low)
@@ -137,6 +178,36 @@ def _odd(chunk: str, found: Scan) -> None:
         for part in re.split(r"[-.:/&_]", chunk):
             if part:
                 _word(part, found)
+
+
+def _sign(chunk: str, found: Scan) -> None:
+    """Read an operator, or a sign together with what it stands before: "-x", "!x", "--force"."""
+    name = chunk.lstrip("-!")
+    if not name or not (name[0].isalpha() or name[0] == "_"):
+        sign = chunk.rstrip("(")
+        if sign in ("-", "/") and not (found.words and (len(found.words[-1]) == 1 or found.words[-1][-1].isdecimal())):
+            return  # a dash between words, which says nothing
+        found.signs.append(sign)
+        found.words.append(sign)
+    elif chunk[0] == "!" or chunk[1] == "-" or _is_operand(name, found):
+        found.codes.append(chunk)
+        found.words.append(chunk)
+    else:
+        for part in name.split("_"):
+            if part:
+                _word(part, found)
+
+
+def _is_operand(name: str, found: Scan) -> bool:
+    """Say whether a hyphen before *name* is a minus, or makes an option of it, and is no dash or bullet."""
+    before = found.words[-1] if found.words else ""
+    if len(name) == 1 or before == "return" or before in found.signs:
+        return True
+    return len(name) <= _OPTION and found.starts[-1] < len(found.words) and name.lower() not in _COMMON
+
+
+_OPTION = 4
+"""Letters that an option behind one hyphen has at most, "-rf": more are a word behind a careless dash."""
 
 
 def _apostrophe(chunk: str, low: str, found: Scan) -> None:

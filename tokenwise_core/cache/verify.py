@@ -32,9 +32,9 @@ class Judgement:
     """What was decided: *index* of the neighbour to be served, or the *reason* why none is.
 
     Reasons: "cold" (nothing near), "veto:<name>", "disagree", "below" (more likely wrong than the user allows),
-    "unearned" (likely right, but the bound is not yet shown), "explore" (would be served, asked for the label), "off"
-    (`max_error` is 0). *score* is the estimated chance of being right, *bound* the upper bound of the false-hit rate
-    among all that is served along with it; *candidate* the neighbour that all this is said of.
+    "unearned" (likely right, but the bound is not yet shown), "explore" (would be served, asked for the label),
+    "exact_only" (`max_error` is 0). *score* is the estimated chance of being right, *bound* the upper bound of the
+    false-hit rate among all that is served along with it; *candidate* the neighbour that all this is said of.
     """
 
     index: int | None
@@ -71,7 +71,7 @@ def judge(
     *off* are vetoes to do without; *explore* draws from [0, 1).
     """
     if max_error <= 0 or not neighbours or neighbours[0].similarity < FLOOR:
-        return Judgement(index=None, reason="off" if max_error <= 0 else "cold")
+        return Judgement(index=None, reason="exact_only" if max_error <= 0 else "cold")
     chosen = _candidate(asked, neighbours, off)
     if chosen.vetoes:
         return Judgement(

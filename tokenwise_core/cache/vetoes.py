@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
 
+from tokenwise_core.cache.letter_case import misspelt
 from tokenwise_core.cache.lexicon import OPPOSITES, SYNONYMS, opposed, prefixed
 from tokenwise_core.cache.order import addressed, narrows, reversed_core, swapped
 from tokenwise_core.cache.reading import Reading
@@ -52,6 +53,27 @@ def _quote(one: Reading, other: Reading) -> bool:
         return False
     return any(f" {quote} " not in f" {other.plain} " for quote in one.quotes) or any(
         f" {quote} " not in f" {one.plain} " for quote in other.quotes
+    )
+
+
+def _sign(one: Reading, other: Reading) -> bool:
+    """An operator that the other lacks, all else being the same: "x - y", "!(a)"."""
+    if one.signs == other.signs:
+        return False
+    return _besides(one) == _besides(other)
+
+
+def _besides(reading: Reading) -> set[str]:
+    """Return the content of a question without its operators."""
+    return set(reading.stems or reading.words).difference(reading.signs, ("a.",))
+
+
+def _letter_case(one: Reading, other: Reading) -> bool:
+    """MW for mW, IT for it, Turkey for turkey; not where one of the two has no capitals at all and means the same."""
+    if one.marks == other.marks:
+        return False
+    return misspelt(one.marks, other.marks, other.plain, is_cased=other.cased) or misspelt(
+        other.marks, one.marks, one.plain, is_cased=one.cased
     )
 
 
@@ -291,6 +313,8 @@ _VERBATIM: dict[str, Callable[[Reading, Reading], bool]] = {
     "quote": _quote,
     "identifier": lambda one, other: one.identifiers != other.identifiers,
     "protected": lambda one, other: one.protected != other.protected,
+    "sign": _sign,
+    "letter_case": _letter_case,
 }
 _ENGLISH: dict[str, Callable[[Reading, Reading], bool]] = {
     "negation": _negation,

@@ -165,3 +165,34 @@ RELATIVE_DAYS = _set("yesterday today tomorrow tonight")
 PERIODS = _set(
     "week month year night weekend quarter morning afternoon evening summer winter spring semester term season"
 )
+
+OPERATORS = _set("+ - * / ^ = < > == != <= >=")
+BETWEEN = OPERATORS | _set("from by to with and or than plus minus times over into equals")
+"""What stands between two variables."""
+
+ACRONYMS = _set(
+    "AIDS SAT ACT ICE ERA PET CAT ARM BASIC REST SOAP ACID BASE SAD SEAL STEM CARE COBRA DASH NICE SMART BAT COP CAD "
+    "DIP EAR TIN SPA FAN GAP MESH RICE SEED SHARE SPELL WASP"
+)
+"""Acronyms whose small letters are another word; those usually written small as well (PIN, SIM, LED) left out."""
+
+NAMESAKES = _set(
+    "Turkey China Polish March August Bill Mark Frank Grant Chase Rose Jack Rich Hunter Apple Amazon Orange Shell "
+    "Target Gap Oracle Mercury Mars Reading Bath Cork Nice Chad Sandy Dawn Faith Grace Hope Joy Art Gene Drew Wade "
+    "Sue Carol Dean Duke Earl Bishop Mason Baker Cook Fisher Stone Wood Bush Ford Rock Brown Green White Black Gray "
+    "Young Long Little Buffalo Phoenix Jersey Guinea Cologne Catholic Liberal Conservative Labour God Robin Daisy "
+    "Lily Iris Ivy Heather Ginger Pearl Ruby Amber Crystal Jasmine Olive Violet Penny Harry Bob Rob Pat Nick Ray "
+    "Miles Lance Pierce Chip Cliff Dale Glen Heath Lane Reed Rusty Victor Ward Hill Church Bell Ball Banks Butler "
+    "Carter Fox Glass Gold King Knight Lamb Love Marsh Miller Moody Noble Parker Pope Prince Silver Steel Swift "
+    "Taylor Walker Waters Wolf Wise"
+)
+"""Names whose small letters are another word, by common knowledge.
+
+Left out: what many capitalise though it is no name (Job, Price), products that many do not (Slack, Word).
+"""
+
+UNITS_BY_CASE = _set("Kb Mb Gb Tb Pb KBps kBps MBps GBps TBps mW MW mWh MWh mJ MJ Mg MV mHz mPa meV mM nM nS mS mT pA")
+"""Units that mean another thing than their small letters do: mb is taken for MB, mbps for Mbps, mhz for MHz, mg for mg.
+
+What "mw" means nobody knows: it is neither.
+"""

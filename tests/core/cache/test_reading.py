@@ -82,19 +82,19 @@ def test_names_are_known_by_their_capital_or_by_being_places_and_dates(text, exp
 
 
 @pytest.mark.parametrize(
-    ("text", "negated"),
+    ("text", "negations"),
     [
-        ("I can't pay", True),
-        ("I cant pay", True),
-        ("pay without a card", True),
-        ("You can not not pay", False),
-        ("I don't know how to pay", False),
-        ("whether or not I pay", False),
-        ("not only cards", False),
+        ("I can't pay", ("pay",)),
+        ("I cant pay", ("pay",)),
+        ("pay without a card", ("card",)),
+        ("You can not not pay", ()),
+        ("I don't know how to pay", ()),
+        ("whether or not I pay", ()),
+        ("not only cards", ()),
     ],
 )
-def test_a_negation_counts_where_it_denies_something(text, negated):
-    assert read(text).negated is negated
+def test_a_negation_counts_where_it_denies_something(text, negations):
+    assert read(text).negations == negations
 
 
 @pytest.mark.parametrize(

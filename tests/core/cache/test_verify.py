@@ -108,7 +108,7 @@ def test_a_lone_neighbour_is_served_when_nearness_alone_has_earned_it(verifier):
 @given(st.floats(0.5, 1.0), st.lists(st.sampled_from(["address", "billing"]), min_size=1, max_size=8))
 def test_nothing_is_served_at_max_error_zero(nearest, answers):
     found = ask(neighbours(*answers, nearest=nearest), experienced_once(), max_error=0)
-    assert (found.index, found.reason) == (None, "off")
+    assert (found.index, found.reason) == (None, "exact_only")
 
 
 _ONCE: list[Verifier] = []
