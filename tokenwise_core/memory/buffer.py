@@ -75,7 +75,8 @@ class BlockSummary:
     running summary. *pin_share* of a block's tokens may hold values that its summary lost. Our own cost never exceeds
     (1 + *epsilon*) × that of sending everything, but for the hard limit; (1 + 2 × *epsilon*) where a summary that is
     paid for was long held back. *may_extract* lets the conversation's own sentences stand in where a summary of a
-    model's does not pay: one that reads the block at the full price seldom does under a prompt cache.
+    model's does not pay: one that reads the block at the full price seldom does under a prompt cache, and without one
+    it is long until our sum allows it.
     """
 
     summary_tokens: int = 300
@@ -107,10 +108,8 @@ class BlockSummary:
             view = replace(view, pending=None, failures=view.failures + 1)
         now = replace(situation, view=view)
         begin = view.pending or self._next(now)
-        if begin is None and not situation.reuses_prefix and self.may_extract:
-            now = replace(
-                now, has_model=False, waits=True
-            )  # what costs nothing to make may pay where a model's does not
+        if begin is None and self.may_extract and not (situation.reuses_prefix and situation.rates.caches):
+            now = replace(now, has_model=False, waits=True)  # what costs nothing may pay where a model's does not
             begin = self._next(now)
         if begin and now.waits:
             view, begin, reason, more = yield from self._at_once(now, begin)

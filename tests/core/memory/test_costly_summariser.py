@@ -3,12 +3,12 @@ from __future__ import annotations
 from tokenwise_core.memory import BlockSummary, Memory, Rates, Request, View
 from tokenwise_core.messages import Message
 
-CLAUDE = Rates(read=0.1, write=1.25)
+CLAUDE, UNCACHED = Rates(read=0.1, write=1.25), Rates(read=1.0, write=1.0)
 
 
-def talked(strategy: BlockSummary, *, summariser: str) -> tuple[View, list[str]]:
+def talked(strategy: BlockSummary, *, summariser: str, rates: Rates = CLAUDE) -> tuple[View, list[str]]:
     """Talk for 150 turns; return the last view and all notes."""
-    memory = Memory(strategy, target_tokens=2_000, recall=None, rates=CLAUDE, clock=lambda: 0.0)
+    memory = Memory(strategy, target_tokens=2_000, recall=None, rates=rates, clock=lambda: 0.0)
     view, notes, said = View(), [], []
     for turn in range(150):
         said.append(Message(role="user", text=f"Question {turn} about order ORD-{turn} and its delivery to Lisbon."))
@@ -41,6 +41,14 @@ def test_nothing_is_cut_for_a_costly_summariser_where_sentences_may_not_stand_in
 def test_a_summariser_that_reads_the_cached_prefix_needs_no_stand_in() -> None:
     _, notes = talked(BlockSummary(), summariser="own")
     assert not any("own sentences" in note for note in notes)
+
+
+def test_without_a_prompt_cache_sentences_stand_in_until_a_summary_may_be_paid() -> None:
+    view, notes = talked(BlockSummary(), summariser="own", rates=UNCACHED)
+    patient, _ = talked(BlockSummary(may_extract=False), summariser="own", rates=UNCACHED)
+    assert any("own sentences" in note for note in notes)
+    assert any("- a fact" in summary.text for summary in view.summaries)
+    assert (view.account.relative or 2) < (patient.account.relative or 0)
 
 
 def test_values_at_the_beginning_of_a_very_long_history_survive_a_cut_that_the_hard_limit_forces() -> None:
