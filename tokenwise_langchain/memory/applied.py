@@ -41,6 +41,12 @@ def is_ours(message: BaseMessage) -> bool:
     return str(message.additional_kwargs.get("lc_source", "")).startswith("tokenwise:")
 
 
+def known_summary(text: str) -> HumanMessage:
+    """Return a summary that was made elsewhere as the message with which a conversation begins."""
+    head = "" if text.startswith("[Summary of") else "[Summary of earlier messages]\n"
+    return _put(Put(f"{head}{text}", Component.SUMMARY, 0), None)
+
+
 def _put(part: Put, mark: str | None) -> HumanMessage:
     """Return a message in the user's role, which every provider takes in the middle of a conversation.
 

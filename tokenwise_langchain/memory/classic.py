@@ -13,6 +13,7 @@ from langchain_classic.memory.utils import get_prompt_input_key
 from langchain_core.chat_history import BaseChatMessageHistory
 from langchain_core.language_models import BaseLanguageModel
 from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage, get_buffer_string
+from langchain_core.prompts import BasePromptTemplate
 from pydantic import ConfigDict, Field, model_validator
 
 from tokenwise_core.errors import BadInput
@@ -29,9 +30,10 @@ class TokenwiseSummaryMemory(BaseChatMemory):
 
     *llm* makes the summaries, behind the answers; without one, sentences of the conversation stand in.
     *max_token_limit* is where a cut is looked for (the soft limit of *memory*, which may be given instead, with a hard
-    one). *session_id* goes on with a session that *memory* keeps. Of the original's options, `prompt`,
-    `summary_message_cls` and `chat_memory` are not taken: a summary is asked for in our words, and the messages are
-    those of the session.
+    one). *session_id* goes on with a session that *memory* keeps. *prompt*, a template of `summary` and `new_lines`,
+    asks for the summaries; by default our words do. *moving_summary_buffer* is the summary that an empty session begins
+    with. Of the original's options, `summary_message_cls` and `chat_memory` are not taken: the messages are those of
+    the session.
 
     LangChain calls all classic memories deprecated: for agents use `SummaryBufferMiddleware`.
     """
@@ -42,6 +44,8 @@ class TokenwiseSummaryMemory(BaseChatMemory):
     memory: Memory | None = Field(default=None, exclude=True, repr=False)
     session_id: str = Field(default_factory=lambda: uuid4().hex)
     max_token_limit: int = 2000
+    prompt: BasePromptTemplate | None = Field(default=None, exclude=True, repr=False)  # type: ignore[type-arg]  # pydantic
+    begun_with: str = Field(default="", alias="moving_summary_buffer", exclude=True, repr=False)
     memory_key: str = "history"
     human_prefix: str = "Human"
     ai_prefix: str = "AI"
@@ -56,7 +60,9 @@ class TokenwiseSummaryMemory(BaseChatMemory):
                 "chat_memory is not taken: give session_id='…' and memory=Memory(sessions='sqlite:///sessions.sqlite')"
             )
         self.memory = self.memory or Memory(target_tokens=self.max_token_limit)
-        self.chat_memory = SummaryBufferHistory(self.session_id, self.memory, summarizer=self.llm)
+        self.chat_memory = SummaryBufferHistory(self.session_id, self.memory, summarizer=self.llm, prompt=self.prompt)
+        if self.begun_with.strip():
+            self.chat_memory.begin(self.begun_with)
         return self
 
     @property
@@ -83,6 +89,15 @@ class TokenwiseSummaryMemory(BaseChatMemory):
     def moving_summary_buffer(self) -> str:
         """The summaries that are shown now."""
         return "\n".join(str(message.text) for message in self.history.messages_for(()) if is_ours(message))
+
+    @moving_summary_buffer.setter
+    def moving_summary_buffer(self, summary: str) -> None:
+        """Begin an empty session with *summary*; in another, summaries are made of what it holds."""
+        if summary.strip() and not self.history.begin(summary):
+            raise BadInput(
+                "moving_summary_buffer cannot be put in the place of a session's own summaries: clear() it first, or "
+                "give moving_summary_buffer='…' with a new session_id"
+            )
 
     def load_memory_variables(self, inputs: dict[str, Any]) -> dict[str, Any]:
         """Return what the chain is to be shown before the question in *inputs*."""

@@ -12,10 +12,12 @@ from tokenwise_core import process
 from tokenwise_core.memory.engine import Memory
 from tokenwise_core.memory.usage import MemoryUsage
 from tokenwise_core.switch import enabled
+from tokenwise_langchain.memory.applied import known_summary
 from tokenwise_langchain.memory.log import Log, log_of, owner_named
 from tokenwise_langchain.memory.reopened import Reopened
-from tokenwise_langchain.memory.summarizer import LanguageModel
+from tokenwise_langchain.memory.summarizer import LanguageModel, Summarizer
 from tokenwise_langchain.memory.turns import Reading, reading
+from tokenwise_langchain.memory.worded import Template, checked_template
 from tokenwise_langchain.runs import Guard
 
 
@@ -27,8 +29,8 @@ class SummaryBufferHistory(Reopened, BaseChatMessageHistory):
 
     `messages` is what the model is to be shown: summaries as messages in the user's role, then the latest turns. It
     stays the same until messages are added. `full_messages()` is the log, to which messages are only ever appended.
-    *summarizer* makes summaries; without one, sentences of the conversation stand in. *fixed_tokens* is what the prompt
-    holds beside the history.
+    *summarizer* makes summaries, asked by *prompt* (a template of `summary` and `new_lines`) or in our words; without
+    one, sentences of the conversation stand in. *fixed_tokens* is what the prompt holds beside the history.
 
     Turns of one session may run at the same time under `RunnableWithMessageHistory`, in several threads and processes:
     no message is lost, none is stored twice. LangChain calls that class, and histories, deprecated: for agents use
@@ -43,11 +45,12 @@ class SummaryBufferHistory(Reopened, BaseChatMessageHistory):
         memory: Memory,
         *,
         summarizer: LanguageModel | None = None,
+        prompt: Template | None = None,
         fixed_tokens: int = 0,
     ) -> None:
         super().__init__()
         self.session_id, self.memory = session_id, memory
-        self._summarizer, self._fixed_tokens = summarizer, fixed_tokens
+        self._summarizer, self._prompt, self._fixed_tokens = summarizer, checked_template(prompt), fixed_tokens
         self._owner = owner_named()
         self._begin()
 
@@ -82,11 +85,15 @@ class SummaryBufferHistory(Reopened, BaseChatMessageHistory):
     def add_messages(self, messages: Sequence[BaseMessage]) -> None:
         """Append *messages*; an answer among them begins the summary that is due."""
         if messages:
-            self._log.append(messages, self._summarizer if enabled() else None)
+            self._log.append(messages, self._asker() if enabled() else None)
 
     async def aadd_messages(self, messages: Sequence[BaseMessage]) -> None:
         """Do the same without blocking the event loop."""
         await asyncio.to_thread(self.add_messages, messages)
+
+    def begin(self, summary: str) -> bool:
+        """Begin with a *summary* that was made elsewhere; False where the session has messages, and stays as it is."""
+        return self._log.begin(known_summary(summary))
 
     def clear(self) -> None:
         """Forget the session: messages, summaries, originals; raises `StoreError` where they are still there."""
@@ -100,10 +107,13 @@ class SummaryBufferHistory(Reopened, BaseChatMessageHistory):
         """Return what the session holds and shows: tokens in all, by role, summaries, stable prefix."""
         return self._log.usage()
 
+    def _asker(self) -> Summarizer | None:
+        return None if self._summarizer is None else Summarizer(self._summarizer, prompt=self._prompt)
+
     def _read(self, read: Reading) -> list[BaseMessage]:
         if read.sent is not None:
             return self._log.of_turn(read.sent)
         if enabled():
             with self._guard("show a history"):
-                return self._log.shown(read.question, self._summarizer, fixed_tokens=self._fixed_tokens)
+                return self._log.shown(read.question, self._asker(), fixed_tokens=self._fixed_tokens)
         return self._log.all()

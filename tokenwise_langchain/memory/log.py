@@ -22,7 +22,7 @@ from tokenwise_core.twins import Twin, copies, twin_of
 from tokenwise_langchain.memory.applied import applied
 from tokenwise_langchain.memory.models import answered_by, usage_of
 from tokenwise_langchain.memory.stored import decode, encode, project
-from tokenwise_langchain.memory.summarizer import LanguageModel, Summarizer
+from tokenwise_langchain.memory.summarizer import Summarizer
 
 _NO_QUESTION = " "
 """What is asked is not known: nothing is recalled for the turn before."""
@@ -44,7 +44,14 @@ class Log:
         self._prepared: Prepared | None = None
         self._model: tuple[str | None, str | None] = None, None
 
-    def append(self, messages: Sequence[BaseMessage], summarizer: LanguageModel | None) -> None:
+    def begin(self, message: BaseMessage) -> bool:
+        """Begin with *message*, whose id makes a second time harmless; False where there are messages already."""
+        if self.session.messages():
+            return False
+        self.session.append([encode(message)], ids=[str(message.id)])
+        return True
+
+    def append(self, messages: Sequence[BaseMessage], summarizer: Summarizer | None) -> None:
         """Append *messages*; an answer among them begins the summary that is due."""
         self.session.append([encode(message) for message in messages])
         answers = [message for message in messages if isinstance(message, AIMessage)]
@@ -59,7 +66,7 @@ class Log:
             return copies(self._twins)
 
     def shown(
-        self, question: Sequence[BaseMessage], summarizer: LanguageModel | None, *, fixed_tokens: int
+        self, question: Sequence[BaseMessage], summarizer: Summarizer | None, *, fixed_tokens: int
     ) -> list[BaseMessage]:
         """Return what is shown of the log before *question*, which is stored later."""
         with self._lock:
@@ -96,9 +103,7 @@ class Log:
         """Return what the session holds and shows."""
         return self.session.usage()
 
-    def _derived(
-        self, question: Sequence[BaseMessage], summarizer: LanguageModel | None, fixed_tokens: int
-    ) -> list[Twin]:
+    def _derived(self, question: Sequence[BaseMessage], summarizer: Summarizer | None, fixed_tokens: int) -> list[Twin]:
         """Decide what is shown, and return what makes copies of it."""
         model, provider = self._model
         request = Request(
@@ -108,7 +113,7 @@ class Log:
             query=None if question else _NO_QUESTION,
             summariser=None if summarizer is None else "other",
         )
-        ask = Summarizer(summarizer).ask if summarizer is not None else None
+        ask = summarizer.ask if summarizer is not None else None
         prepared, written = self.session.prepare(request, more=[encode(message) for message in question], ask=ask)
         self._prepared = prepared
         known = self._built(written[: len(written) - len(question)])
@@ -130,13 +135,13 @@ class Log:
                 shown.append(twin_of(message))
         return shown
 
-    def _answered(self, answer: AIMessage, summarizer: LanguageModel | None) -> None:
+    def _answered(self, answer: AIMessage, summarizer: Summarizer | None) -> None:
         with self._lock:
             prepared, self._prepared = self._prepared, None
             named = answered_by(answer)
             self._model = named if named[0] else self._model
         if prepared is not None:
-            ask = Summarizer(summarizer).ask if summarizer is not None else None
+            ask = summarizer.ask if summarizer is not None else None
             self.session.answered(prepared, usage=usage_of([answer]), ask=ask)
 
     def _built(self, written: Sequence[dict[str, Any]]) -> list[BaseMessage]:

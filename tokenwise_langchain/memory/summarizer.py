@@ -16,6 +16,7 @@ from langchain_core.runnables import Runnable, RunnableConfig
 from tokenwise_core.flow import Ask
 from tokenwise_core.scoping import scope
 from tokenwise_langchain.blocks import read_content
+from tokenwise_langchain.memory.worded import Template, worded
 
 NAME = "tokenwise:summary"
 _UNSEEN = "nostream"
@@ -31,11 +32,18 @@ class Summarizer:
     """Puts core's questions to *model*; behind *shown*, what it was last sent, where it is the application's own.
 
     *bound* is that model with the application's tools, without which the provider would not find the prefix in its
-    cache. An answer that calls tools is no summary.
+    cache. *prompt* asks in the application's words. An answer that calls tools is no summary.
     """
 
-    def __init__(self, model: LanguageModel, *, bound: Model | None = None, shown: Shown | None = None) -> None:
-        self._model, self._bound, self._shown = model, bound or model, shown
+    def __init__(
+        self,
+        model: LanguageModel,
+        *,
+        bound: Model | None = None,
+        shown: Shown | None = None,
+        prompt: Template | None = None,
+    ) -> None:
+        self._model, self._bound, self._shown, self._prompt = model, bound or model, shown, prompt
 
     def ask(self, ask: Ask) -> str:
         """Return the model's answer; raises what it raises."""
@@ -53,6 +61,8 @@ class Summarizer:
         limit = _limit(self._model, ask.max_tokens)
         if ask.instruction is not None and self._shown is not None:
             return _within(self._bound, limit), [*self._shown(), HumanMessage(ask.instruction)]
+        if self._prompt is not None:
+            return _within(self._model, limit), worded(self._prompt, ask.prompt)
         return _within(self._model, limit), [HumanMessage(ask.prompt)]
 
 
