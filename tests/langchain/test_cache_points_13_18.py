@@ -41,6 +41,20 @@ def model(counted: Any, new_cache: NewCache) -> Any:
     return counted(cache=FaissSemanticCache(new_cache()))
 
 
+THOUGHT = {"type": "thinking", "thinking": "hm", "signature": "x"}
+
+
+@pytest.mark.parametrize("nothing", ["", " \n", [THOUGHT], [THOUGHT, {"type": "text", "text": " "}]])
+def test_an_answer_that_says_nothing_is_not_kept(new_cache: NewCache, nothing: Any) -> None:
+    cache = FaissSemanticCache(new_cache())
+    cache.update(QUESTION, "model", [ChatGeneration(message=AIMessage(nothing))])
+    cache.update(SAME, "model", [ChatGeneration(message=AIMessage([THOUGHT, {"type": "text", "text": "Five days."}]))])
+    cache.cache.flush()
+    assert cache.lookup(QUESTION, "model") is None or hit_of(cache.lookup(QUESTION, "model")[0].message) == "semantic"
+    assert cache.cache.stats().refused == {"empty": 1}
+    assert cache.cache.stats().stored == 1
+
+
 # 13: the exact partition
 
 

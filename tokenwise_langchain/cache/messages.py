@@ -75,11 +75,28 @@ def message_of(hit: Hit) -> AIMessage | None:
     return first.message if isinstance(first, ChatGeneration) and isinstance(first.message, AIMessage) else None
 
 
+_SILENT = frozenset({"text", "thinking", "redacted_thinking", "reasoning", "reasoning_content"})
+"""Blocks that are no answer: of texts, `Generation.text` tells."""
+
+
 def _payload(choices: Sequence[Generation]) -> dict[str, Any]:
     """Return the choices as JSON; nothing of an empty answer, which is none."""
-    if not any(choice.text or _fields(choice)["content"] or _fields(choice).get("tool_calls") for choice in choices):
+    if not any(map(_says_something, choices)):
         return {}
     return {"v": VERSION, "generations": [_encode(choice) for choice in choices]}
+
+
+def _says_something(choice: Generation) -> bool:
+    """Say whether there is more than blanks and thoughts."""
+    fields = _fields(choice)
+    blocks = fields["content"] if isinstance(fields["content"], list) else [fields["content"]]
+    return bool(choice.text.strip() or fields.get("tool_calls") or any(map(_is_part_of_an_answer, blocks)))
+
+
+def _is_part_of_an_answer(block: Any) -> bool:
+    if isinstance(block, str):
+        return bool(block.strip())
+    return not isinstance(block, dict) or block.get("type") not in _SILENT
 
 
 def _encode(choice: Generation) -> dict[str, Any]:
