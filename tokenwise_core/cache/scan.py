@@ -37,11 +37,14 @@ _CHUNK = re.compile(
     r"\w+(?:[-'.:/&]\w+|,\d{3}(?!\d))*(?:\+\+|\#)?"
     r"|[.?;:\n][.!?;:\n]*"
     r"|\ue000\d+\ue001|[$€£¥₹%&]"
-    r"|!(?:=+|(?<![\w!?.)\"']!)(?:[A-Za-z_]\w{0,40}|\()|[.!?;:\n]*)"  # "!x", "!(a)": not, and no end of a sentence
+    r"|!(?:=+|(?<![\w!?.)\"']!)(?:[A-Za-z_]\w{0,40}|\()|[.!?;:\n]*)"  # "!x", "!(a)": no end
     r"|-(?:(?<!\S-)\d[\w.]{0,40}"
     r"|(?<![^\s(\[=,:+*/<>]-)-?[A-Za-z]\w{0,40}"  # "-x", "grep -r", "--force"
     r"|(?<=\w\ -)(?=\ (?:\d|\w\b|\()))"
-    r"|[+=<>^]+|\*(?:(?<=\w\*)(?=\w)|(?<=\w\ \*)(?=\ \w))|/(?<=\w\ /)(?=\ (?:\d|\w\b|\())|[^\x00-\x7f\w\s]"
+    r"|[*~](?<![^\s(\[=,][*~])[A-Za-z]\w?(?![\w*~])"  # "*p", "~x", no emphasis
+    r"|'(?<=[\s(\[=,+*/^-][A-Za-z]')(?![\w'])"  # x', the other x
+    r"|[+=<>^]+|\|\||\*(?:(?<=\w\*)(?=\w)|(?<=\w\ \*)(?=\ \w))|/(?<=\w\ /)(?=\ (?:\d|\w\b|\())"
+    r"|[^\x00-\x7f\w\s]"
 )
 _QUOTED = re.compile(r'(?<!")"++([^"\n]{2,80})"|(?<![\w])\'([^\'\n]{2,80})\'(?!\w)')
 _STOPS = frozenset(".!?;:\n")
@@ -51,8 +54,7 @@ _STOPS = frozenset(".!?;:\n")
 class Scan:
     """What one pass over a text finds. *starts* are the indices in *words* at which a sentence begins.
 
-    *capitals* are the words of letters only that have one, *mixed* the other chunks; *signs* the operators among the
-    words.
+    *capitals* are the words of letters only that have one, *mixed* those of letters and figures; *signs* the operators.
     """
 
     words: list[str] = field(default_factory=list)
@@ -60,7 +62,7 @@ class Scan:
     capitals: dict[int, str] = field(default_factory=dict)
     codes: list[str] = field(default_factory=list)
     quotes: list[str] = field(default_factory=list)
-    mixed: list[str] = field(default_factory=list)
+    mixed: dict[int, str] = field(default_factory=dict)
     signs: list[str] = field(default_factory=list)
 
 
@@ -156,7 +158,7 @@ def _odd(chunk: str, found: Scan) -> None:
     low = chunk.lower()
     if low in SIGNS or low[0] == "%":
         found.words.append(low)
-    elif low[0] in "+=<>^*!/-" and not low[-1].isdecimal():
+    elif low[0] in "+=<>^*!/-~'|" and not low[-1].isdecimal():
         _sign(chunk, found)
     elif low == "&":
         found.words.append("and")
@@ -167,13 +169,17 @@ def _odd(chunk: str, found: Scan) -> None:
         _apostrophe(chunk, low, found)
     elif any(letter.isdecimal() for letter in low):
         if low != chunk:
-            found.mixed.append(chunk)
+            found.mixed[len(found.words)] = chunk
         _figure(low, found)
     elif "_" in low or low[-1] in "+#":
         found.codes.append(low)
         found.words.append(low)
     elif "." in low and all(len(part) == 1 for part in low.split(".")):
         _word(chunk.replace(".", ""), found)  # U.S., e.g
+    elif len(chunk) == 3 and chunk[1] in "-/":  # x-y, a/b
+        _word(chunk[0], found)
+        _sign(chunk[1], found)
+        _word(chunk[2], found)
     else:
         for part in re.split(r"[-.:/&_]", chunk):
             if part:
@@ -182,14 +188,14 @@ def _odd(chunk: str, found: Scan) -> None:
 
 def _sign(chunk: str, found: Scan) -> None:
     """Read an operator, or a sign together with what it stands before: "-x", "!x", "--force"."""
-    name = chunk.lstrip("-!")
+    name = chunk.lstrip("-!*~")
     if not name or not (name[0].isalpha() or name[0] == "_"):
         sign = chunk.rstrip("(")
         if sign in ("-", "/") and not (found.words and (len(found.words[-1]) == 1 or found.words[-1][-1].isdecimal())):
             return  # a dash between words, which says nothing
         found.signs.append(sign)
         found.words.append(sign)
-    elif chunk[0] == "!" or chunk[1] == "-" or _is_operand(name, found):
+    elif chunk[0] != "-" or chunk[1] == "-" or _is_operand(name, found):
         found.codes.append(chunk)
         found.words.append(chunk)
     else:
@@ -201,11 +207,13 @@ def _sign(chunk: str, found: Scan) -> None:
 def _is_operand(name: str, found: Scan) -> bool:
     """Say whether a hyphen before *name* is a minus, or makes an option of it, and is no dash or bullet."""
     before = found.words[-1] if found.words else ""
-    if len(name) == 1 or before == "return" or before in found.signs:
+    if len(name) == 1 or before in _SIGNED or before in found.signs:
         return True
     return len(name) <= _OPTION and found.starts[-1] < len(found.words) and name.lower() not in _COMMON
 
 
+_SIGNED = frozenset({"return", "of", "from", "by", "than", "with", "equals", "between", "plus", "minus", "times"})
+"""Words after which nobody writes a dash."""
 _OPTION = 4
 """Letters that an option behind one hyphen has at most, "-rf": more are a word behind a careless dash."""
 

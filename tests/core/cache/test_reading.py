@@ -118,7 +118,29 @@ def test_english_is_told_from_other_languages(text, english):
 
 @pytest.mark.parametrize(
     "piece",
-    ["a", "a ", "1-", "a@", "/a", "`a", "'a", '"a', "a.b", "kept by ", "did use to ", "one hundred ", "1 = 2 ", "was "],
+    [
+        "a",
+        "a ",
+        "1-",
+        "a@",
+        "/a",
+        "`a",
+        "'a",
+        '"a',
+        "a.b",
+        "kept by ",
+        "did use to ",
+        "one hundred ",
+        "1 = 2 ",
+        "was ",
+        "Turkey ",
+        "X. ",
+        "-a ",
+        "!(",
+        "a - ",
+        "*a ",
+        "IT it ",
+    ],
 )
 def test_a_very_long_text_is_read_in_one_pass(piece):
     text = piece * (60_000 // len(piece))  # a quadratic pattern would take minutes

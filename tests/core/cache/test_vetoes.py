@@ -152,6 +152,13 @@ DIFFERENT = [
     ("sign", "solve x - y", "solve x y"),
     ("sign", "What is a / b?", "What is a b?"),
     ("sign", "Is a != b?", "Is a = b?"),
+    ("sign", "When is x && y true?", "When is x || y true?"),
+    ("sign", "What is x-y?", "What is x y?"),
+    ("sign", "What is y = x'?", "What is y = x?"),
+    ("identifier", "What is the profit of -total?", "What is the profit of total?"),
+    ("identifier", "Explain *p", "Explain p"),
+    ("letter_case", "My password is hunter2", "My password is Hunter2"),
+    ("letter_case", "my code is xY", "my code is Xy"),
 ]
 
 
@@ -248,6 +255,9 @@ def test_a_question_that_asks_for_something_else_is_vetoed_by_the_veto_of_that_n
         ("I lost it -what now?", "I lost it, what now?"),
         ("Compare:\n- rent\n- food", "Compare:\n* rent\n* food"),
         ("Compare:\n-rent\n-food", "Compare: rent food"),
+        ("What is *this* about?", "What is this about?"),
+        ("I log in -still no card", "I log in, still no card"),
+        ("What is x-y?", "What is x - y?"),
         ("It does not work!", "It does not work"),
         ("It does not work!Help", "It does not work! Help"),
         ("Do I have to pay", "Do I have to pay?!"),
