@@ -112,14 +112,14 @@ def read(text: str, *, protected: Sequence[str] = ()) -> Reading:
     found = scan(text)
     words = found.words
     plain = " ".join(words)
-    if NUMBER_WORDS.isdisjoint(words) and not any(word[0].isdecimal() or word[0] == "-" for word in words):
+    if NUMBER_WORDS.isdisjoint(words) and not _has_figures(found):
         joined, numbers = words, frozenset[str]()
     else:
         joined, numbers = _numbers(words, found)
     verbatim: dict[str, Any] = {
         "plain": plain,
         "numbers": numbers,
-        "quotes": frozenset(" ".join(scan(quote).words) for quote in found.quotes),
+        "quotes": frozenset([" ".join(scan(quote).words) for quote in found.quotes]),
         "identifiers": frozenset(found.codes),
         "protected": _protected(text, tuple(protected)) if protected else frozenset[str](),
     }
@@ -159,6 +159,12 @@ def _meaning(words: Sequence[str], found: Scan) -> dict[str, Any]:
         "sequence": roles.sequence(words),
         "asides": _asides(found.words, found.starts) if len(found.starts) > 1 else frozenset(),
     }
+
+
+def _has_figures(found: Scan) -> bool:
+    if found.is_plain and not found.codes:
+        return False
+    return any(word[0].isdecimal() or word[0] == "-" for word in found.words)
 
 
 def _numbers(words: list[str], found: Scan) -> tuple[list[str], frozenset[str]]:

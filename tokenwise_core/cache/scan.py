@@ -54,7 +54,8 @@ _STOPS = frozenset(".!?;:\n")
 class Scan:
     """What one pass over a text finds. *starts* are the indices in *words* at which a sentence begins.
 
-    *capitals* are the words of letters only that have one, *mixed* those of letters and figures; *signs* the operators.
+    *capitals* are the words of letters only that have one, *mixed* those of letters and figures; *signs* the operators;
+    *is_plain* says that there is nothing but words of letters and codes.
     """
 
     words: list[str] = field(default_factory=list)
@@ -64,6 +65,7 @@ class Scan:
     quotes: list[str] = field(default_factory=list)
     mixed: dict[int, str] = field(default_factory=dict)
     signs: list[str] = field(default_factory=list)
+    is_plain: bool = True
 
 
 def scan(text: str) -> Scan:
@@ -155,6 +157,7 @@ def _is_label(found: Scan) -> bool:
 
 def _odd(chunk: str, found: Scan) -> None:
     """Read a chunk that is not letters only: a sign, an apostrophe, a hyphen, a figure, a code."""
+    found.is_plain = False
     low = chunk.lower()
     if low in SIGNS or low[0] == "%":
         found.words.append(low)
