@@ -230,7 +230,7 @@ def test_the_chunks_of_a_message_make_the_message(message: AIMessage) -> None:
 def test_a_plain_generation_comes_back_equal(text: str, info: Any) -> None:
     generation = Generation(text=text, generation_info=info)
     answer = to_cached([generation])
-    if text:
+    if text.strip():
         assert from_cached(Hit(id="h", kind="exact", answer=answer)) == [generation]
     else:
         assert answer.payload == {}

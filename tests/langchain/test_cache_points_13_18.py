@@ -50,7 +50,6 @@ def test_an_answer_that_says_nothing_is_not_kept(new_cache: NewCache, nothing: A
     cache.update(QUESTION, "model", [ChatGeneration(message=AIMessage(nothing))])
     cache.update(SAME, "model", [ChatGeneration(message=AIMessage([THOUGHT, {"type": "text", "text": "Five days."}]))])
     cache.cache.flush()
-    assert cache.lookup(QUESTION, "model") is None or hit_of(cache.lookup(QUESTION, "model")[0].message) == "semantic"
     assert cache.cache.stats().refused == {"empty": 1}
     assert cache.cache.stats().stored == 1
 
