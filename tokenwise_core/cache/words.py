@@ -179,16 +179,15 @@ ACRONYMS = _set(
 NAMESAKES = _set(
     "Turkey China Polish March August Bill Mark Frank Grant Chase Rose Jack Rich Hunter Apple Amazon Orange Shell "
     "Target Gap Oracle Mercury Mars Reading Bath Cork Nice Chad Sandy Dawn Faith Grace Hope Joy Art Gene Drew Wade "
-    "Sue Carol Dean Duke Earl Bishop Mason Baker Cook Fisher Stone Wood Bush Ford Rock Brown Green White Black Gray "
-    "Young Long Little Buffalo Phoenix Jersey Guinea Cologne Catholic Liberal Conservative Labour God Robin Daisy "
-    "Lily Iris Ivy Heather Ginger Pearl Ruby Amber Crystal Jasmine Olive Violet Penny Harry Bob Rob Pat Nick Ray "
-    "Miles Lance Pierce Chip Cliff Dale Glen Heath Lane Reed Rusty Victor Ward Hill Church Bell Ball Banks Butler "
-    "Carter Fox Glass Gold King Knight Lamb Love Marsh Miller Moody Noble Parker Pope Prince Silver Steel Swift "
-    "Taylor Walker Waters Wolf Wise"
+    "Sue Carol Dean Duke Earl Bishop Mason Baker Cook Fisher Stone Wood Bush Ford Rock Brown Young Long Little "
+    "Buffalo Phoenix Jersey Guinea Cologne Catholic Liberal Conservative Labour God Robin Daisy Lily Iris Ivy Heather "
+    "Ginger Pearl Ruby Amber Jasmine Olive Violet Penny Harry Bob Rob Pat Nick Ray Miles Lance Pierce Chip Cliff Dale "
+    "Glen Heath Lane Reed Rusty Victor Ward Hill Church Bell Ball Banks Butler Carter Fox King Knight Lamb Love Marsh "
+    "Miller Moody Noble Parker Pope Prince Swift Taylor Walker Waters Wolf Wise"
 )
 """Names whose small letters are another word, by common knowledge.
 
-Left out: what many capitalise though it is no name (Job, Price), products that many do not (Slack, Word).
+Left out: what many capitalise though it is no name (Job, Price, Gold), products that many do not (Slack, Word).
 """
 
 UNITS_BY_CASE = _set("Kb Mb Gb Tb Pb KBps kBps MBps GBps TBps mW MW mWh MWh mJ MJ Mg MV mHz mPa meV mM nM nS mS mT pA")
