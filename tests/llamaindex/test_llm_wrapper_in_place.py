@@ -146,6 +146,7 @@ async def test_an_awaited_query_engine_is_served_too(clerk: Any, cache: Semantic
     inner = clerk(last)
     engine = index.as_query_engine(llm=TokenwiseLLM(inner, cache=cache), response_mode="tree_summarize", use_async=True)
     first = str(await engine.aquery(QUESTION))
+    cache.flush()
     calls = len(inner.calls)
     assert str(await engine.aquery(REPHRASED)) == str(await engine.aquery(QUESTION)) == first
     assert len(inner.calls) == calls
