@@ -205,8 +205,6 @@ _FLOORS: dict[str, tuple[float, float]] = {
     "latency.growth": (3, 1.5),
     "latency.adapter_langchain_us": (2, 2),
     "latency.adapter_llamaindex_us": (2, 2),
-    "latency.shown_langchain_us": (2, 2),
-    "latency.shown_llamaindex_us": (2, 2),
 }
 
 

@@ -1,7 +1,7 @@
 """Copies of pydantic's models that share nothing with them: what may change is found once, and copied each time.
 
 A history hands out all its messages with every request: pydantic's own deep copy takes 15 to 30 µs for each, this
-one about 1 µs.
+one 1 to 4 µs (the more, the longer the history: it is memory that has to be fetched).
 """
 
 from __future__ import annotations
