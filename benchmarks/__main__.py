@@ -82,7 +82,11 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         help="write the figures to this Markdown page, with the last full run's of areas that are not run now",
     )
     parser.add_argument("--quick", action="store_true", help="fewer rounds: a smoke test, no figures to quote")
-    parser.add_argument("--full", action="store_true", help="also the slow rows (a million events or entries, 200 kills, 100,000 histories)")
+    parser.add_argument(
+        "--full",
+        action="store_true",
+        help="also the slow rows (a million events or entries, 200 kills, 100,000 histories)",
+    )
     return parser.parse_args(argv)
 
 
