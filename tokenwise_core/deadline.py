@@ -155,7 +155,11 @@ class Workers:
             else:
                 raise TooBusy
             task.queue = queue = self._queue
-        queue.put(task)  # not under the lock: the thread that takes it needs the lock first of all
+        try:
+            queue.put(task)  # not under the lock: the thread that takes it needs the lock first of all
+        except OSError as error:  # somebody closed all files of the process
+            self._renew()
+            raise TooBusy from error
 
     def _give_up(self, task: _Task[Any]) -> None:
         """Leave late work to itself and say so; return where it has ended after all."""

@@ -9,9 +9,11 @@ import pickle
 import threading
 import time
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
+from tokenwise_core.bell import FileInbox
 from tokenwise_core.deadline import Breaker, TooBusy, TooLate, Workers
 from tokenwise_core.scoping import current_scope, scope
 from tokenwise_core.testing import FakeClock
@@ -196,6 +198,21 @@ def test_without_a_file_to_be_had_work_comes_back_all_the_same(monkeypatch: pyte
     with pytest.raises(TooLate):
         workers.run(release.wait, 0.01)
     release.set()
+
+
+def test_where_somebody_closed_all_files_one_call_goes_without_and_the_next_begins_anew() -> None:
+    workers = Workers()
+    assert workers.run(lambda: 1, 5) == 1
+    if not isinstance(workers._queue, FileInbox):
+        pytest.skip("no files to be waited at here")
+
+    def closed(_: object) -> None:
+        raise OSError("bad file descriptor")
+
+    workers._queue = Mock(put=closed)
+    with pytest.raises(TooBusy):
+        workers.run(lambda: 2, 5)
+    assert workers.run(lambda: 3, 5) == 3
 
 
 def test_waiting_leaves_no_open_files() -> None:

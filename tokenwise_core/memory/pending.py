@@ -14,9 +14,10 @@ from uuid import uuid4
 from weakref import WeakValueDictionary
 
 from tokenwise_core.deadline import Workers
-from tokenwise_core.errors import StoreError
+from tokenwise_core.errors import BadInput, StoreError
 from tokenwise_core.memory.sessions import LogItem, Owner, Sessions
 from tokenwise_core.said import Said
+from tokenwise_core.storage.codec import to_json
 
 log = logging.getLogger("tokenwise.memory")
 
@@ -59,16 +60,23 @@ class Pending:
         return bool(self.items) or self.anew
 
     def add(self, messages: Sequence[Mapping[str, Any]], ids: Sequence[str], *, owner: Owner | None) -> None:
-        """Let *messages* wait behind what waits."""
+        """Let *messages* wait behind what waits; raises `BadInput` for what is no JSON, which would wait for ever."""
+        for data in messages:
+            to_json(data)
         now = time.time()
         self.items += [LogItem(id=name, data=data, at=now) for name, data in zip(ids, messages, strict=True)]
         self._owner = owner
 
     def replace(self, messages: Sequence[Mapping[str, Any]], *, owner: Owner | None) -> None:
-        """Let *messages* wait to be put in the place of all."""
-        self.forget()
+        """Let *messages* wait to be put in the place of all; raises `BadInput` for what is no JSON."""
+        before, self.items = self.items, []
+        try:
+            self.add(messages, [uuid4().hex for _ in messages], owner=owner)
+        except BadInput:
+            self.items = before
+            raise
         self.anew = True
-        self.add(messages, [uuid4().hex for _ in messages], owner=owner)
+        self._edition += 1
 
     def forget(self) -> None:
         """Let nothing wait."""
@@ -85,6 +93,7 @@ class Pending:
             with self.lock:
                 items, anew, edition = list(self.items), self.anew, self._edition
             if not items and not anew:
+                _let_go(self)  # another thread was quicker
                 return
             put = self.sessions.replace if anew else self.sessions.append
             put(self.id, items, owner=self._owner)

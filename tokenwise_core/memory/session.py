@@ -57,7 +57,7 @@ class Session:
         names = ids if ids is not None else [uuid4().hex for _ in messages]
         with self._lock:
             self._pending.add(messages, names, owner=self._owner)
-        self._flush()
+        self.flush()
 
     @property
     def waits(self) -> bool:
@@ -65,8 +65,17 @@ class Session:
         return bool(self._pending)
 
     def flush(self) -> None:
-        """Store what waits, if the store answers."""
-        self._flush()
+        """Store what waits, if the store answers; do not hold the lock."""
+        if not self._pending:
+            return
+        sessions = self.memory.sessions
+        try:
+            self.memory.store.ask(sessions, "append", self._pending.store)
+        except StoreError as error:
+            self._pending.failed(error)
+            return
+        if others_wait(sessions):
+            self.memory.behind(lambda: store_others(sessions))
 
     def messages(self) -> list[dict[str, Any]]:
         """Return all messages, those of other processes too."""
@@ -106,21 +115,9 @@ class Session:
             self._view, self._version, self._is_saved = None, 0, True
         self._catch_up()
 
-    def _flush(self) -> None:
-        if not self._pending:
-            return
-        sessions = self.memory.sessions
-        try:
-            self.memory.store.ask(sessions, "append", self._pending.store)
-        except StoreError as error:
-            self._pending.failed(error)
-            return
-        if others_wait(sessions):
-            self.memory.behind(lambda: store_others(sessions))
-
     def _catch_up(self) -> None:
         """Take up what is new in the store, if it answers; do not hold the lock."""
-        self._flush()
+        self.flush()
         with self._reading:
             with self._lock:
                 if self._pending.anew:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from tokenwise_core.deadline import Breaker, TooBusy, TooLate, Workers
-from tokenwise_core.errors import StoreError
+from tokenwise_core.errors import BadInput, StoreError
 from tokenwise_core.memory.sessions import Sessions
 from tokenwise_core.memory.stats import Counters
 
@@ -46,9 +46,13 @@ class StoreAccess:
         except (TooLate, TooBusy) as error:
             self._failed(part, began)
             raise StoreError(f"{url} takes longer than {PATIENCE_S:.0f} s", url=url) from error
-        except StoreError:
+        except BadInput:
+            raise  # the caller's, not the store's
+        except Exception as error:
             self._failed(part, began)
-            raise
+            if isinstance(error, StoreError):
+                raise
+            raise StoreError(f"{url}: {type(error).__name__}: {error}", url=url) from error
         self._breaker.succeeded()
         return value
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tokenwise_core.errors import StoreError
+from tokenwise_core.errors import BadInput, StoreError
 from tokenwise_core.memory import Memory, Session, store_access
 from tokenwise_core.memory.sessions import LogItem, MemorySessions, Owner, SQLiteSessions
 from tokenwise_core.messages import Message
@@ -188,6 +188,31 @@ def test_what_was_stored_too_late_comes_once(locked: Locked) -> None:
     assert texts(made(store)) == ["late"]
     session.append([{"t": "next"}])
     assert texts(made(store)) == ["late", "next"]
+
+
+@pytest.mark.parametrize("put", [Session.append, Session.replace])
+def test_what_is_no_json_is_refused_and_stands_in_nobodys_way(
+    put: Callable[[Session, list[dict[str, object]]], None], tmp_path: Path
+) -> None:
+    session = made(SQLiteSessions(tmp_path / "sessions.db"))
+    session.append([{"t": "before"}])
+    with pytest.raises(BadInput, match="JSON"):
+        put(session, [{"t": "good"}, {"t": float("nan")}])
+    assert texts(session) == ["before"]
+    session.append([{"t": "after"}])
+    assert texts(made(SQLiteSessions(tmp_path / "sessions.db"))) == ["before", "after"]
+
+
+def test_a_store_of_somebodys_own_that_breaks_is_a_store_that_fails(
+    session: Session, store: Failing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(store, "append", broken)
+    session.append([{"t": "a"}])
+    assert texts(session) == ["a"]
+    assert session.memory.stats().failures["store: append"]
 
 
 def test_a_failing_store_is_counted(session: Session, store: Failing) -> None:
